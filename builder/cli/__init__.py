@@ -1,0 +1,1 @@
+"""The command line: the only importer of typer, the only place that prints and exits."""

@@ -1,0 +1,111 @@
+"""The command `drivebuild`: options for all commands, and the one place that turns errors into output and exit codes.
+
+Nothing heavy is imported here: a command imports what it needs when it runs, so `--help` stays quick.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from builder import __version__
+from builder.errors import DrivebuildError
+
+if TYPE_CHECKING:
+    from builder.recipe.types import Catalog
+
+__all__ = ["Settings", "app", "run"]
+
+
+@dataclass(slots=True)
+class Settings:
+    """What the global options say."""
+
+    recipes: tuple[Path, ...] = ()
+    _catalog: Catalog | None = field(default=None, repr=False)
+
+    def catalog(self) -> Catalog:
+        """Return all recipes, read once."""
+        if self._catalog is None:
+            from builder.source.catalog import read_catalog
+
+            self._catalog = read_catalog(self.recipes)
+        return self._catalog
+
+
+class ReportingGroup(TyperGroup):
+    """Prints a DrivebuildError as a message and a hint, and exits with its code. No traceback for users."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except DrivebuildError as error:
+            report(error)
+            raise typer.Exit(error.exit_code) from error
+        except BrokenPipeError:
+            # `drivebuild list | head` is no mistake. Python would complain again when it flushes at exit.
+            sys.stdout = None  # type: ignore[assignment]
+            raise typer.Exit(0) from None
+        except KeyboardInterrupt:
+            typer.echo("interrupted", err=True)
+            raise typer.Exit(130) from None
+
+
+def report(error: DrivebuildError) -> None:
+    """Print one error to standard error."""
+    first, _, rest = error.message.partition("\n")
+    label = typer.style("error:", fg="red", bold=True)
+    typer.echo(f"{label} {first}" if not rest else f"{label}\n{error.message}", err=True)
+    if error.hint:
+        typer.echo(f"{typer.style('hint:', fg='cyan', bold=True)} {error.hint}", err=True)
+
+
+app = typer.Typer(
+    cls=ReportingGroup,
+    no_args_is_help=True,
+    # Plain help: rich costs more than the rest of the start-up together.
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Recipes, Dockerfiles and images for autonomous-driving models on Ascend NPUs.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"drivebuild {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    context: typer.Context,
+    recipes: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--recipes",
+            metavar="DIR",
+            envvar="DRIVEBUILD_RECIPES",
+            help="A folder of your own recipes (models/, platforms/, systems/, components/, sources.yaml, locks/). May be given more than once.",
+        ),
+    ] = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Take the options that come before a command."""
+    context.obj = Settings(recipes=tuple(recipes or ()))
+
+
+def run() -> None:
+    """Run the command line."""
+    app()
+
+
+# Each module adds its commands to `app`; they import nothing heavy at their top.
+from builder.cli import inspect, lock, render  # noqa: E402, F401

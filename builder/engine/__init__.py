@@ -1,0 +1,1 @@
+"""The only door to docker, buildx, compose and to processes."""

@@ -1,0 +1,97 @@
+"""Makes a platform's base image from the distribution's packages, where no registry is needed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from builder.engine.host import Engine
+from builder.engine.process import Argv, CommandMissing, Runner
+from builder.errors import BuildError, UsageError
+from builder.recipe.types import Bootstrap, Platform
+
+__all__ = ["base_commands", "ensure_base", "make_base"]
+
+Say = Callable[[str], None]
+"""Is told what the bootstrap is doing; an empty line means that some time passed."""
+
+CLOCK = {"SOURCE_DATE_EPOCH": "1609459200"}
+"""mmdebstrap clamps all times to it and leaves out logs and caches: the same packages give the same layer."""
+
+
+def base_commands(bootstrap: Bootstrap, image: str) -> tuple[Argv, Argv]:
+    """Return the two commands whose pipe makes the image. No mirror is named: mmdebstrap asks its default."""
+    include = ",".join(bootstrap.include)
+    first = ("mmdebstrap", "--variant=minbase", f"--include={include}", bootstrap.suite)
+    return first, ("docker", "import", "-", image)
+
+
+def ensure_base(platform: Platform, *, engine: Engine, runner: Runner, say: Say) -> bool:
+    """Make the platform's base image when it is one that drivebuild makes and it is not there. Returns whether it was made.
+
+    Raises:
+        BuildError: when it cannot be made.
+    """
+    if platform.base.bootstrap is None or engine.image(platform.base.image):
+        return False
+    make_base(platform, runner=runner, say=say)
+    return True
+
+
+def make_base(platform: Platform, *, runner: Runner, say: Say) -> None:
+    """Make the platform's base image, over an older one.
+
+    Raises:
+        UsageError: when the platform's base comes from a registry.
+        BuildError: when mmdebstrap is missing or fails, or the engine does not take the result.
+    """
+    bootstrap = platform.base.bootstrap
+    if bootstrap is None:
+        message = f"the base image of {platform.name} comes from a registry: {platform.base.image}"
+        raise UsageError(message, hint=f"`docker pull {platform.base.image}`; a build pulls it by itself")
+    first, second = base_commands(bootstrap, platform.base.image)
+    clock = " ".join(f"{name}={value}" for name, value in CLOCK.items())
+    say(f"{clock} {' '.join(first)} | {' '.join(second)}")
+    tail = _Tail(say)
+    try:
+        made, imported = runner.pipe(first, second, tail.feed, env=CLOCK)
+    except CommandMissing as error:
+        hint = "apt-get install mmdebstrap" if error.program == "mmdebstrap" else "install docker"
+        raise BuildError(error.message, hint=hint) from error
+    if made.code != 0:
+        raise BuildError(_failed("mmdebstrap", made.code, made.complaint), hint=_hint(made.complaint))
+    if imported.code != 0:
+        raise BuildError(_failed("docker import", imported.code, imported.complaint))
+
+
+class _Tail:
+    """Says the lines mmdebstrap prints, as they come."""
+
+    def __init__(self, say: Say) -> None:
+        self._say = say
+        self._partial = b""
+
+    def feed(self, piece: bytes) -> None:
+        if not piece:
+            self._say("")
+            return
+        *lines, self._partial = (self._partial + piece).split(b"\n")
+        for line in lines:
+            text = line.decode("utf-8", "replace").rsplit("\r", 1)[-1].strip()
+            if text.startswith(("I: ", "W: ", "E: ")):
+                self._say(text[3:])
+
+
+def _failed(command: str, code: int, complaint: str) -> str:
+    tail = "\n".join(f"  | {line}" for line in complaint.splitlines()[-15:])
+    return f"`{command}` failed with exit code {code}" + (f"\n{tail}" if tail else "")
+
+
+def _hint(complaint: str) -> str:
+    if os.geteuid() != 0 and any(word in complaint for word in ("newuidmap", "subuid", "unshare", "superuser", "root")):
+        return "run as root, or install uidmap and give this user a range in /etc/subuid and /etc/subgid"
+    if "Temporary failure resolving" in complaint or "Could not connect" in complaint:
+        return "the distribution's mirror cannot be reached: check the network and /etc/apt/sources.list"
+    if "no such suite" in complaint or "unable to get default mirror" in complaint or "keyring" in complaint:
+        return "this system's mmdebstrap does not know the suite; install debian-archive-keyring"
+    return "the temporary folder's disk is full: TMPDIR names another" if "No space left" in complaint else ""

@@ -1,0 +1,277 @@
+"""Drives one `docker buildx build`: what it is given, what is watched, what is left of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from builder import __version__
+from builder.engine.folders import build_folder, make_folder
+from builder.engine.hints import Circumstances, hint_for, joined
+from builder.engine.host import INSTALL, Engine, Facts
+from builder.engine.local import PREFIX, LocalSource
+from builder.engine.log import BuildLog
+from builder.engine.process import Argv, CommandMissing, Runner
+from builder.engine.progress import Decoder, Event
+from builder.engine.record import BuildRecord, StageRecord, write_record
+from builder.engine.state import BuildState
+from builder.engine.trust import CaBundle
+from builder.errors import BuildError, UsageError
+from builder.plan.stage import Plan
+from builder.recipe.suggest import one_of
+
+__all__ = ["Choices", "Observer", "build", "build_command", "default_tag", "declared_arguments", "target_of"]
+
+Observer = Callable[[BuildState, float], None]
+"""Is told the state after every piece of progress and at least four times a second."""
+
+Outcome = Literal["done", "failed", "cancelled"]
+SHOWN_LINES = 30
+DISK_EVERY = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choices:
+    """What the caller chose about one build."""
+
+    until: str = ""
+    tag: str = ""
+    jobs: int | None = None
+    ca_bundle: CaBundle | None = None
+    sources: tuple[LocalSource, ...] = ()
+    arguments: Mapping[str, str] = field(default_factory=dict)
+    proxies: tuple[str, ...] = ()
+    no_cache: bool = False
+    retry: str = ""
+    """The command line that makes the same choices, for the message of a failure."""
+
+
+def target_of(plan: Plan, until: str) -> str:
+    """Return the stage to build.
+
+    Raises:
+        UsageError: for a stage the plan does not have.
+    """
+    if until and until not in plan.names:
+        raise UsageError(f"--until: the plan has no stage {until!r}", hint=one_of(until, plan.names))
+    return until or plan.names[-1]
+
+
+def default_tag(plan: Plan, until: str) -> str:
+    """Return the tag of a target: only the whole image may have the image's own."""
+    return plan.tag if target_of(plan, until) == plan.names[-1] else f"{plan.tag}-{until}"
+
+
+def declared_arguments(dockerfile: str) -> tuple[str, ...]:
+    """Return the names of the build arguments that a Dockerfile declares."""
+    return tuple(dict.fromkeys(re.findall(r"^ARG ([A-Za-z_][A-Za-z0-9_]*)", dockerfile, re.MULTILINE)))
+
+
+def build_command(plan: Plan, choices: Choices, *, folder: Path) -> Argv:
+    """Return the command that builds what `folder` holds: Dockerfile, an empty context, secrets."""
+    words = ["docker", "buildx", "build", "--progress=rawjson", "--load"]
+    words += ["--tag", choices.tag or default_tag(plan, choices.until), "--target", target_of(plan, choices.until)]
+    if choices.ca_bundle:
+        words += ["--secret", f"id=ca-bundle,src={choices.ca_bundle.path}"]
+    if choices.jobs:
+        words += ["--secret", f"id=max-jobs,src={folder / 'max-jobs'}"]
+    for name, value in choices.arguments.items():
+        words += ["--build-arg", f"{name}={value}"]
+    for name in choices.proxies:
+        # Without a value buildx takes it from the environment: a password stays out of commands and records.
+        words += ["--build-arg", name]
+    for source in choices.sources:
+        words += ["--build-context", f"{source.stage}={source.folder}"]
+    if choices.no_cache:
+        words.append("--no-cache")
+    words += ["--metadata-file", str(folder / "metadata.json"), "--file", str(folder / "Dockerfile")]
+    return (*words, str(folder / "context"))
+
+
+def build(
+    plan: Plan,
+    dockerfile: str,
+    choices: Choices,
+    *,
+    runner: Runner,
+    engine: Engine,
+    observe: Observer = lambda _state, _now: None,
+) -> BuildRecord:
+    """Build an image and return the record of it.
+
+    Raises:
+        BuildError: the build failed, or the engine cannot build this; names the stage, shows the end of its log.
+        UsageError: for a stage or argument the Dockerfile does not have.
+        KeyboardInterrupt: after Ctrl-C, when the build has been stopped.
+    """
+    run = _Run(plan, choices, dockerfile, runner, engine, observe)
+    return run.to_the_end()
+
+
+class _Run:
+    """One build while it lasts."""
+
+    def __init__(
+        self, plan: Plan, choices: Choices, dockerfile: str, runner: Runner, engine: Engine, observe: Observer
+    ) -> None:
+        self._plan, self._choices, self._dockerfile = plan, choices, dockerfile
+        self._runner, self._engine, self._observe = runner, engine, observe
+        self._target = target_of(plan, choices.until)
+        self._tag = choices.tag or default_tag(plan, choices.until)
+        self._state = BuildState(plan.closure(self._target))
+        self._decoder = Decoder()
+        self._facts: Facts = engine.facts()
+        self._least_free: int | None = None
+        self._disk_at = 0.0
+        self._start = time.time()
+
+    def to_the_end(self) -> BuildRecord:
+        _check_arguments(self._dockerfile, self._choices)
+        _check_architecture(self._plan, self._facts)
+        folder = make_folder(build_folder(self._tag))
+        name = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self._start))
+        with BuildLog(folder / f"{name}.log") as log, _files(self._dockerfile, self._choices) as files:
+            command = build_command(self._plan, self._choices, folder=files)
+            log.text("$ " + " ".join(command))
+            outcome: Outcome = "cancelled"
+            try:
+                code = self._stream(command, log)
+                outcome = "failed" if code else "done"
+            finally:
+                self._finish(outcome, log)
+                record = self._record(outcome, command, log.path, _metadata(files))
+                write_record(record)
+        if outcome == "failed":
+            raise self._error(log.path)
+        return record
+
+    def _stream(self, command: Argv, log: BuildLog) -> int:
+        def feed(piece: bytes) -> None:
+            self._take(self._decoder.feed(piece), log)
+
+        try:
+            return self._runner.stream(command, feed)
+        except CommandMissing as error:
+            raise BuildError(error.message, hint=INSTALL) from error
+
+    def _take(self, events: list[Event], log: BuildLog) -> None:
+        for event in events:
+            self._state.apply(event)
+            log.event(event, self._state)
+        now = time.time()
+        if now - self._disk_at >= DISK_EVERY:
+            self._disk_at = now
+            free = self._facts.free_bytes()
+            if free is not None:
+                self._least_free = min(free, self._least_free if self._least_free is not None else free)
+        self._observe(self._state, now)
+
+    def _finish(self, outcome: Outcome, log: BuildLog) -> None:
+        self._state.finish(outcome)
+        self._take(self._decoder.finish(), log)
+        log.text(f"{outcome} after {time.time() - self._start:.1f} s")
+
+    def _record(
+        self, outcome: Outcome, command: Argv, log: Path, metadata: Mapping[str, object]
+    ) -> BuildRecord:
+        now = time.time()
+        image = self._engine.image(self._tag) if outcome == "done" else None
+        return BuildRecord(
+            tag=self._tag,
+            model=self._plan.model.name,
+            platform=self._plan.platform.name,
+            variant=self._plan.variant,
+            target=self._target,
+            outcome=outcome,
+            when=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._start)),
+            seconds=round(now - self._start, 3),
+            stages=tuple(StageRecord(name=v.name, state=v.state, seconds=v.seconds) for v in self._state.views(now)),
+            command=command,
+            log=str(log),
+            image_id=image.id if image else "",
+            digest=str(metadata.get("containerimage.digest", "")),
+            size_bytes=image.size if image else 0,
+            engine=self._facts.version,
+            drivebuild=__version__,
+            sources=tuple(f"{source.stage}: {source.note}" for source in self._choices.sources),
+            arguments=tuple(f"{name}={value}" for name, value in self._choices.arguments.items()),
+        )
+
+    def _error(self, log: Path) -> BuildError:
+        failure = self._state.failure
+        texts = tuple(self._state.texts)
+        stage = failure.stage if failure else ""
+        said = joined((failure.error, *failure.lines[-SHOWN_LINES:]) if failure else texts)
+        lines = (failure.lines if failure and failure.lines else (said or joined(texts)).splitlines())[-SHOWN_LINES:]
+        known = stage if stage in self._plan.names else ""
+        about = Circumstances(
+            stage=stage,
+            source=stage.removeprefix(PREFIX) if stage.startswith(PREFIX) else "",
+            ca_bundle=self._choices.ca_bundle is not None,
+            base=self._plan.platform.name if self._plan.platform.base.bootstrap else "",
+            least_free=self._least_free,
+        )
+        where = f"stage {stage!r} of {self._tag} failed" if stage else f"the build of {self._tag} failed"
+        message = [f"{where}: {_first_line(failure.error) if failure else _last(texts)}"]
+        message += [f"  | {line}" for line in lines]
+        message.append(f"full log: {log}")
+        if known and self._choices.retry:
+            message.append(f"retry this stage alone: {self._choices.retry} --until {known}")
+        return BuildError("\n".join(message), hint=hint_for(joined((said, *texts)), about))
+
+
+def _first_line(text: str) -> str:
+    # BuildKit repeats the whole command, which the log and the Dockerfile have in full.
+    match = re.search(r"did not complete successfully: (.*)", text, re.DOTALL)
+    short = match[1] if match else text
+    return short.strip().split("\n", 1)[0][:300]
+
+
+def _last(texts: tuple[str, ...]) -> str:
+    return next((text for text in reversed(texts) if text.startswith("ERROR")), texts[-1] if texts else "no message")
+
+
+def _check_arguments(dockerfile: str, choices: Choices) -> None:
+    declared = declared_arguments(dockerfile)
+    for name in choices.arguments:
+        if name not in declared:
+            raise UsageError(f"--build-arg: the Dockerfile declares no {name!r}", hint=one_of(name, declared))
+
+
+def _check_architecture(plan: Plan, facts: Facts) -> None:
+    if facts.architecture and facts.architecture not in plan.architectures:
+        names = ", ".join(plan.architectures)
+        message = f"{plan.platform.name} exists for {names}; the engine here is {facts.architecture}"
+        raise BuildError(message, hint="build on a machine of that architecture")
+
+
+@contextmanager
+def _files(dockerfile: str, choices: Choices) -> Iterator[Path]:
+    """Yield a folder with all that buildx reads; nothing of it is left afterwards."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="drivebuild-") as name:
+            folder = Path(name)
+            (folder / "context").mkdir()
+            (folder / "Dockerfile").write_text(dockerfile, encoding="utf-8")
+            if choices.jobs:
+                (folder / "max-jobs").write_text(str(choices.jobs), encoding="ascii")
+            yield folder
+    except OSError as error:
+        place = error.filename or os.environ.get("TMPDIR", "the temporary folder")
+        raise BuildError(f"{place}: {error.strerror}", hint="TMPDIR names another temporary folder") from error
+
+
+def _metadata(folder: Path) -> Mapping[str, object]:
+    try:
+        found = json.loads((folder / "metadata.json").read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,158 @@
+"""Which engine is there, and what is wrong with it. Images and facts come through the docker SDK, imported only here."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from builder.engine.process import CommandMissing, Runner
+from builder.errors import BuildError
+
+if TYPE_CHECKING:
+    import docker
+
+__all__ = ["Engine", "Facts", "connect", "require_buildx"]
+
+INSTALL = "install it (Debian 13: apt-get install docker.io docker-cli docker-buildx; `./quickstart` does it on Debian 12)"
+START = "start it: `systemctl start docker`, or `dockerd` as root"
+SOCKET_RIGHTS = "add yourself to the group docker (`usermod -aG docker $USER`, then log in again), or use sudo"
+_ARCHITECTURES = {"amd64": "x86_64", "arm64": "aarch64"}
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the engine says about itself."""
+
+    version: str
+    architecture: str
+    root: str
+
+    def free_bytes(self) -> int | None:
+        """Return what is free where the engine keeps its images; None when that is on another machine."""
+        try:
+            return shutil.disk_usage(self.root).free
+        except OSError:
+            return None
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """What is kept of an image's inspection."""
+
+    id: str
+    size: int
+    architecture: str
+    config: Mapping[str, Any]
+    layers: tuple[str, ...]
+
+
+class Engine:
+    """A running engine."""
+
+    def __init__(self, client: docker.APIClient) -> None:
+        self._client = client
+
+    def facts(self) -> Facts:
+        """Return version, architecture and data folder."""
+        info = self._client.info()
+        machine = str(info.get("Architecture", ""))
+        return Facts(
+            version=str(info.get("ServerVersion", "")),
+            architecture=_ARCHITECTURES.get(machine, machine),
+            root=str(info.get("DockerRootDir", "")),
+        )
+
+    def image(self, name: str) -> Image | None:
+        """Return an image of the engine's own store, or None when it is not there."""
+        from docker.errors import ImageNotFound, NotFound
+
+        try:
+            found = self._client.inspect_image(name)
+        except (ImageNotFound, NotFound):
+            return None
+        return Image(
+            id=str(found["Id"]),
+            size=int(found.get("Size", 0)),
+            architecture=_ARCHITECTURES.get(str(found.get("Architecture")), str(found.get("Architecture"))),
+            config=found.get("Config") or {},
+            layers=tuple((found.get("RootFS") or {}).get("Layers") or ()),
+        )
+
+    def history(self, name: str) -> tuple[str, ...]:
+        """Return the commands an image says it was made with."""
+        return tuple(str(entry.get("CreatedBy", "")) for entry in self._client.history(name))
+
+    def save(self, name: str) -> Any:
+        """Return the image as a stream of pieces of a tar archive."""
+        return self._client.get_image(name, chunk_size=1 << 20)
+
+
+def connect() -> Engine:
+    """Return the engine that the docker command would talk to.
+
+    Raises:
+        BuildError: docker is not installed, not running, or not for this user; the hint says what to do.
+    """
+    import docker
+    from docker.errors import DockerException
+
+    endpoint = _endpoint()
+    try:
+        client = docker.APIClient(base_url=endpoint, version="auto", timeout=600, tls=_tls_of_environment(endpoint))
+    except (DockerException, OSError, ValueError) as error:
+        raise _diagnosed(endpoint, str(error)) from error
+    return Engine(client)
+
+
+def require_buildx(runner: Runner) -> str:
+    """Return the version of buildx.
+
+    Raises:
+        BuildError: when docker or buildx is missing.
+    """
+    try:
+        result = runner.run(("docker", "buildx", "version"))
+    except CommandMissing as error:
+        raise BuildError(error.message, hint=INSTALL) from error
+    if result.code != 0:
+        message = "docker has no buildx, and an image with cache and secret mounts needs BuildKit"
+        raise BuildError(message, hint="install the buildx plugin of docker (Debian: package docker-buildx)")
+    return result.text.split()[1] if len(result.text.split()) > 1 else result.text
+
+
+def _endpoint() -> str:
+    """Return the engine's address: DOCKER_HOST, or that of docker's current context."""
+    named = os.environ.get("DOCKER_HOST", "")
+    if named:
+        return named
+    from docker.context import ContextAPI
+
+    try:
+        context = ContextAPI.get_current_context()
+        return str(context.Host or "") if context else ""
+    except Exception:  # noqa: BLE001  # a broken context file: the default socket is still worth a try
+        return ""
+
+
+def _tls_of_environment(endpoint: str) -> Any:
+    folder = os.environ.get("DOCKER_CERT_PATH", "")
+    if not (endpoint.startswith("tcp://") and folder and os.environ.get("DOCKER_TLS_VERIFY")):
+        return False
+    from docker.tls import TLSConfig
+
+    path = Path(folder)
+    pair = (str(path / "cert.pem"), str(path / "key.pem"))
+    return TLSConfig(client_cert=pair, ca_cert=str(path / "ca.pem"), verify=True)
+
+
+def _diagnosed(endpoint: str, said: str) -> BuildError:
+    where = endpoint or "/var/run/docker.sock"
+    if "Permission denied" in said or "PermissionError" in said:
+        return BuildError(f"the docker engine at {where} refuses this user", hint=SOCKET_RIGHTS)
+    if shutil.which("docker") is None:
+        return BuildError("there is no docker engine: the command `docker` is not installed", hint=INSTALL)
+    return BuildError(f"no docker engine answers at {where}", hint=START)

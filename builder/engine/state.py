@@ -1,0 +1,204 @@
+"""What a build is doing, stage by stage, from BuildKit's events. Pure: it has no clock, times are given to it."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from builder.engine.progress import Event, Log, Status, Text, Vertex
+
+__all__ = ["EXPORT", "BuildState", "Failure", "StageView", "State"]
+
+State = Literal["waiting", "downloading", "running", "cached", "done", "failed", "cancelled"]
+
+EXPORT = "export"
+"""Name under which writing the image is shown; no Dockerfile stage has it."""
+
+_STEP = re.compile(r"\[(?:[a-z0-9]+/[a-z0-9/]+ )?(?P<stage>[^\s\]]+) +(?P<step>\d+)/(?P<steps>\d+)\] (?P<what>.*)", re.DOTALL)
+_CONTEXT = re.compile(r"\[context (?P<stage>[^\s\]]+)\] (?P<what>.*)", re.DOTALL)
+_CANCELLED = re.compile(r"context cancell?ed")
+KEPT_LINES = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The step that stopped the build."""
+
+    stage: str
+    """Empty when it was none of a stage, such as reading the base image's metadata."""
+    step: str
+    error: str
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StageView:
+    """One stage as a person wants to see it."""
+
+    name: str
+    state: State
+    seconds: float = 0.0
+    step: int = 0
+    steps: int = 0
+    bytes_done: int = 0
+    bytes_total: int = 0
+    line: str = ""
+
+
+@dataclass(slots=True)
+class _Step:
+    """One vertex, over all the events about it."""
+
+    name: str
+    stage: str
+    what: str
+    number: int = 0
+    of: int = 0
+    spans: dict[float, float | None] = field(default_factory=dict)
+    cached: bool = False
+    error: str = ""
+    parts: dict[str, Status] = field(default_factory=dict)
+    lines: deque[str] = field(default_factory=lambda: deque(maxlen=KEPT_LINES))
+    partial: str = ""
+
+    @property
+    def started(self) -> bool:
+        return bool(self.spans)
+
+    @property
+    def active(self) -> bool:
+        return any(end is None for end in self.spans.values())
+
+    @property
+    def ran(self) -> bool:
+        """Whether it did work of its own; a base image or a local folder that is already there is none."""
+        present = not self.number or (self.what.startswith("FROM ") and not self.parts)
+        return self.started and not self.cached and (not present or self.stage == EXPORT)
+
+    def seconds(self, now: float) -> float:
+        if self.cached:
+            return 0.0
+        return sum(max(0.0, (now if end is None else end) - start) for start, end in self.spans.items())
+
+    def tail(self) -> tuple[str, ...]:
+        return (*self.lines, *((self.partial,) if self.partial.strip() else ()))
+
+
+class BuildState:
+    """The state of one build. Feed it events; ask it for views."""
+
+    def __init__(self, stages: Iterable[str]) -> None:
+        self._order: dict[str, None] = dict.fromkeys(stages)
+        self._steps: dict[str, _Step] = {}
+        self._outcome: Literal["", "done", "failed", "cancelled"] = ""
+        self.texts: list[str] = []
+
+    def apply(self, event: Event) -> None:
+        """Take one event in."""
+        if isinstance(event, Vertex):
+            self._vertex(event)
+        elif isinstance(event, Text):
+            self.texts.append(event.line)
+        elif event.vertex in self._steps:
+            step = self._steps[event.vertex]
+            if isinstance(event, Status):
+                step.parts[event.id] = event
+            else:
+                _take_log(step, event)
+
+    def finish(self, outcome: Literal["done", "failed", "cancelled"]) -> None:
+        """Say how the build ended: what has not ended by then never will."""
+        self._outcome = outcome
+
+    def stage_of(self, digest: str) -> str:
+        """Return the stage of a step, or its full name when it belongs to none."""
+        step = self._steps.get(digest)
+        return (step.stage or step.name) if step else ""
+
+    def views(self, now: float) -> tuple[StageView, ...]:
+        """Return all stages, in the plan's order; what BuildKit named beside them comes last."""
+        by_stage: dict[str, list[_Step]] = {name: [] for name in self._order}
+        for step in self._steps.values():
+            if step.stage in by_stage:
+                by_stage[step.stage].append(step)
+        return tuple(self._view(name, steps, now) for name, steps in by_stage.items())
+
+    @property
+    def failure(self) -> Failure | None:
+        """Return the first step that failed by itself, not because another did."""
+        for step in self._steps.values():
+            if step.error and not _CANCELLED.search(step.error):
+                return Failure(step.stage, step.what or step.name, step.error, step.tail())
+        return None
+
+    def _vertex(self, event: Vertex) -> None:
+        step = self._steps.get(event.digest)
+        if step is None:
+            step = self._steps[event.digest] = _named(event.name)
+            if step.stage:
+                self._order.setdefault(step.stage)
+        if event.started is not None:
+            step.spans[event.started] = event.completed
+        step.cached = step.cached or event.cached
+        step.error = event.error or step.error
+
+    def _view(self, name: str, steps: list[_Step], now: float) -> StageView:
+        state = self._state(steps)
+        active = next((step for step in steps if step.active), None)
+        parts = [part for step in steps if step.active for part in step.parts.values() if part.total or part.current]
+        shown = active or (steps[-1] if steps else None)
+        return StageView(
+            name=name,
+            state=state,
+            seconds=round(sum(step.seconds(now) for step in steps if step.ran), 3),
+            step=sum(1 for step in steps if step.started and not step.active),
+            steps=max((step.of for step in steps), default=0),
+            bytes_done=sum(part.total if part.completed and part.total else part.current for part in parts),
+            bytes_total=sum(part.total for part in parts),
+            line=_last_line(shown),
+        )
+
+    def _state(self, steps: list[_Step]) -> State:
+        errors = [step.error for step in steps if step.error]
+        if errors:
+            own = any(not _CANCELLED.search(error) for error in errors)
+            return "failed" if own else "cancelled"
+        if any(step.active for step in steps):
+            if self._outcome in ("failed", "cancelled"):
+                return "cancelled"
+            busy = [part for step in steps if step.active for part in step.parts.values()]
+            return "downloading" if any(part.current and not part.completed for part in busy) else "running"
+        if self._outcome == "done" or (steps and all(step.started for step in steps)):
+            return "done" if any(step.ran for step in steps) else "cached"
+        # Between two of its steps a stage waits for a stage it copies from; that is still its own turn.
+        return "running" if any(step.ran for step in steps) else "waiting"
+
+
+def _named(name: str) -> _Step:
+    match = _STEP.match(name)
+    if match:
+        return _Step(name, match["stage"], match["what"], int(match["step"]), int(match["steps"]))
+    match = _CONTEXT.match(name)
+    if match:
+        return _Step(name, match["stage"], match["what"])
+    if name.startswith("exporting to "):
+        return _Step(name, EXPORT, name)
+    return _Step(name, "", name)
+
+
+def _take_log(step: _Step, event: Log) -> None:
+    pieces = re.split(r"\r\n|\n|\r", step.partial + event.data)
+    step.partial = pieces.pop()
+    step.lines.extend(piece.rstrip() for piece in pieces if piece.strip())
+
+
+def _last_line(step: _Step | None) -> str:
+    if step is None:
+        return ""
+    tail = step.tail()
+    if tail:
+        return tail[-1].strip()
+    return step.what.split("\n", 1)[0] if step.active else ""

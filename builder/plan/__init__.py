@@ -1,0 +1,1 @@
+"""(model, platform, variant, options) to a graph of stages. Pure."""

@@ -1,0 +1,83 @@
+"""Lock files: what is pinned, and how two architectures become one list. Pure.
+
+A lock is a text of lines `name==version --hash=sha256:…`, one file per platform, model and architecture:
+`<platform>/<model>.<architecture>.txt`, and `<platform>/framework.<architecture>.txt` for what all models of
+the platform share. Made by `drivebuild lock` with uv; free of index URLs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+from builder.errors import PlanError
+
+__all__ = ["FRAMEWORK", "Pinned", "added", "lock_path", "merged", "parse_lock"]
+
+FRAMEWORK = "framework"
+_LINE = re.compile(
+    r"(?P<name>[a-z0-9]+(-[a-z0-9]+)*)==(?P<version>[0-9A-Za-z.+!]+)(?P<hashes>( --hash=sha256:[0-9a-f]{64})+)\Z"
+)
+
+Pinned = Mapping[str, tuple[str, tuple[str, ...]]]
+"""Version and sha256 hashes by normalised name."""
+
+
+def lock_path(platform: str, name: str, architecture: str) -> str:
+    """Return the path of a lock below `locks/`."""
+    return f"{platform}/{name}.{architecture}.txt"
+
+
+def parse_lock(text: str, path: str) -> Pinned:
+    """Return what a lock pins.
+
+    Raises:
+        PlanError: naming file and line of what is not `name==version --hash=sha256:…`.
+    """
+    pinned: dict[str, tuple[str, tuple[str, ...]]] = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        match = _LINE.match(line)
+        if not match:
+            hint = "locks are generated: run `drivebuild lock`"
+            raise PlanError(f"locks/{path}:{number}: not a pinned requirement with hashes: {line[:80]!r}", hint=hint)
+        hashes = tuple(part.removeprefix("--hash=sha256:") for part in match["hashes"].split())
+        pinned[match["name"]] = (match["version"], hashes)
+    return pinned
+
+
+def added(pinned: Pinned, other: Pinned) -> Pinned:
+    """Return what `pinned` adds to `other`: what is not there, or there in another version.
+
+    A model may pin a small package differently from the framework (PivotNet's Pillow); its version is then
+    installed over the shared one. torch, torchvision and numpy cannot differ: the platform forces them on all.
+    """
+    return {name: item for name, item in pinned.items() if name not in other or other[name][0] != item[0]}
+
+
+def merged(locks: Mapping[str, Pinned], order: Sequence[str]) -> tuple[str, ...]:
+    """Return one list of requirement lines for all architectures of `locks`.
+
+    A line that does not hold for every architecture carries a marker.
+    """
+    names = sorted({name for lock in locks.values() for name in lock})
+    lines: list[str] = []
+    for name in names:
+        versions: dict[str, dict[str, tuple[str, ...]]] = {}
+        for architecture in order:
+            if name in locks[architecture]:
+                version, hashes = locks[architecture][name]
+                versions.setdefault(version, {})[architecture] = hashes
+        for version, by_architecture in versions.items():
+            lines.append(_line(name, version, by_architecture, order))
+    return tuple(lines)
+
+
+def _line(name: str, version: str, hashes: Mapping[str, Iterable[str]], order: Sequence[str]) -> str:
+    text = f"{name}=={version}"
+    if len(hashes) < len(order):
+        tests = " or ".join(f"platform_machine == '{architecture}'" for architecture in hashes)
+        text += f" ; {tests}"
+    unique = dict.fromkeys(item for items in hashes.values() for item in items)
+    return text + "".join(f" --hash=sha256:{item}" for item in unique)

@@ -1,0 +1,37 @@
+"""A stable topological order, and circles reported as a path. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from builder.errors import PlanError
+from builder.recipe.check import cycle
+
+__all__ = ["in_order"]
+
+
+def in_order(needs: Mapping[str, Iterable[str]]) -> tuple[str, ...]:
+    """Return the keys of `needs`, each after the keys it needs.
+
+    Stable: what may stand in any order stands in the order of `needs`. Lazy: a key that is needed is placed
+    just before the first key that needs it, and no earlier. Needs that are not keys are ignored.
+
+    Raises:
+        PlanError: when keys need each other in a circle; the message spells the circle.
+    """
+    circle = cycle(needs)
+    if circle:
+        raise PlanError(f"stages need each other in a circle: {' -> '.join(circle)}")
+    placed: dict[str, None] = {}
+
+    def place(name: str) -> None:
+        if name in placed:
+            return
+        for need in needs[name]:
+            if need in needs:
+                place(need)
+        placed[name] = None
+
+    for name in needs:
+        place(name)
+    return tuple(placed)

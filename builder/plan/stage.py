@@ -1,0 +1,81 @@
+"""The words of a plan: StageSpec, Plan. Pure values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from builder.recipe.types import Architecture, Model, Platform, Variant
+
+__all__ = ["Plan", "StageSpec"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageSpec:
+    """One Dockerfile stage: a template and everything that template may see.
+
+    `base` is another stage or an image; `uses` are the stages it copies from or mounts. Nothing of a model
+    may be in a stage that other models share: then two models on one platform give byte-equal text, and
+    BuildKit builds the stage once (facts: style.md section 3).
+    """
+
+    name: str
+    template: str
+    base: str
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    uses: tuple[str, ...] = ()
+    minutes: int = 0
+    """Rough time on two cores; 0 for what takes seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The stages of one image, each after all it depends on; the last one is the image."""
+
+    model: Model
+    platform: Platform
+    variant: Variant
+    options: Mapping[str, str]
+    """Only choices that differ from the recipe's defaults."""
+    stages: tuple[StageSpec, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the stages, in order."""
+        return tuple(stage.name for stage in self.stages)
+
+    @property
+    def flavour(self) -> str:
+        """`<platform>-<variant>`, with the choices that are not the default: the tag and the folder."""
+        chosen = "".join(f"-{name}.{choice}" for name, choice in sorted(self.options.items()))
+        return f"{self.platform.name}-{self.variant}{chosen}"
+
+    @property
+    def tag(self) -> str:
+        """The image's name and tag."""
+        return f"drivebuild/{self.model.name}:{self.flavour}"
+
+    @property
+    def dockerfile(self) -> str:
+        """Path of the rendered Dockerfile, below the output folder."""
+        return f"dockerfiles/{self.model.name}/{self.flavour}/Dockerfile"
+
+    @property
+    def architectures(self) -> tuple[Architecture, ...]:
+        """Architectures the platform exists for."""
+        return self.platform.architectures
+
+    def needs(self, name: str) -> tuple[str, ...]:
+        """Return the stages that `name` starts from, copies from or mounts."""
+        stage = next(stage for stage in self.stages if stage.name == name)
+        known = set(self.names)
+        return tuple(need for need in dict.fromkeys((stage.base, *stage.uses)) if need in known)
+
+    def closure(self, name: str) -> tuple[str, ...]:
+        """Return `name` and all stages it needs, in the plan's order."""
+        wanted = {name}
+        for stage in reversed(self.stages):
+            if stage.name in wanted:
+                wanted.update(self.needs(stage.name))
+        return tuple(stage for stage in self.names if stage in wanted)

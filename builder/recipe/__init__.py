@@ -1,0 +1,1 @@
+"""Nouns: frozen typed values and the strict loader. Pure: text in, values or errors out."""

@@ -1,0 +1,284 @@
+"""Rules between recipes: every name that is used exists, and nothing is said twice. Pure.
+
+One function per rule; each yields its mistakes with their places.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+from builder.recipe.suggest import one_of
+from builder.recipe.text import DataPath, Document, Mistake
+from builder.recipe.types import Catalog, Copy, Model, Patch, Platform, SourcesFile
+
+__all__ = ["Named", "check", "cycle"]
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A value and the document it came from."""
+
+    value: Any
+    document: Document
+
+
+Found = Mapping[str, Mapping[str, Named]]
+
+
+def check(
+    catalog: Catalog, found: Found, sources: Iterable[tuple[SourcesFile, Document]]
+) -> Iterator[Mistake]:
+    """Yield every mistake between the files of `catalog`."""
+    for platform in found["platforms"].values():
+        for platform_rule in _PLATFORM_RULES:
+            yield from platform_rule(catalog, platform.value, platform.document)
+    for component in found["components"].values():
+        yield from _component_names(catalog, component)
+    yield from _component_cycles(found)
+    for model in found["models"].values():
+        for model_rule in _MODEL_RULES:
+            yield from model_rule(catalog, model.value, model.document)
+    yield from _sources_said_twice(found, sources)
+
+
+def _unknown(doc: Document, path: DataPath, what: str, name: str, known: Iterable[str]) -> Mistake:
+    spelled = ".".join(str(key) for key in path)
+    return doc.mistake(path, f"{spelled}: unknown {what} {name!r}", hint=one_of(name, known))
+
+
+# --- platforms and components --------------------------------------------------------------------
+
+
+def _platform_names(catalog: Catalog, platform: Platform, doc: Document) -> Iterator[Mistake]:
+    if platform.system not in catalog.systems:
+        yield _unknown(doc, ("system",), "system", platform.system, catalog.systems)
+    if platform.python.source not in catalog.sources:
+        path = ("python", "source")
+        yield _unknown(doc, path, "source", platform.python.source, catalog.sources)
+
+
+def _platform_wheels(catalog: Catalog, platform: Platform, doc: Document) -> Iterator[Mistake]:
+    for architecture, names in platform.wheels.items():
+        for index, name in enumerate(names):
+            if name not in catalog.sources:
+                yield _unknown(doc, ("wheels", architecture, index), "source", name, catalog.sources)
+    if platform.locks and platform.locks not in catalog.platforms:
+        yield _unknown(doc, ("locks",), "platform", platform.locks, catalog.platforms)
+
+
+def _platform_variants(catalog: Catalog, platform: Platform, doc: Document) -> Iterator[Mistake]:
+    for variant in platform.variants:
+        if variant not in platform.python.compiler:
+            message = f"python.compiler: no compiler for the variant {variant!r}"
+            yield doc.mistake(("python", "compiler"), message)
+
+
+def _platform_accelerator(catalog: Catalog, platform: Platform, doc: Document) -> Iterator[Mistake]:
+    if platform.accelerator == "npu" and platform.cann is None:
+        yield doc.mistake((), "cann: a platform for NPUs names its CANN release")
+    if platform.base.digest is None and platform.base.bootstrap is None and not platform.base.note:
+        message = "base: a base image without digest says in its note why"
+        yield doc.mistake(("base",), message, hint="add digest: sha256:… or note: …")
+
+
+_PLATFORM_RULES: tuple[Callable[[Catalog, Platform, Document], Iterator[Mistake]], ...] = (
+    _platform_names,
+    _platform_wheels,
+    _platform_variants,
+    _platform_accelerator,
+)
+
+
+def _component_names(catalog: Catalog, named: Named) -> Iterator[Mistake]:
+    component, doc = named.value, named.document
+    for index, need in enumerate(component.needs):
+        if need != "torch" and need not in catalog.components:
+            yield _unknown(doc, ("needs", index), "component", need, ["torch", *catalog.components])
+    for version, origin in component.versions.items():
+        for accelerator in ("npu", "cpu"):
+            source = getattr(origin, accelerator)
+            if source is not None and source not in catalog.sources:
+                path = ("versions", version, accelerator)
+                yield _unknown(doc, path, "source", source, catalog.sources)
+        for index, step in enumerate(origin.steps):
+            if isinstance(step, Patch | Copy) and step.source not in catalog.sources:
+                path = ("versions", version, "steps", index, "source")
+                yield _unknown(doc, path, "source", step.source, catalog.sources)
+
+
+def _component_cycles(found: Found) -> Iterator[Mistake]:
+    needs = {name: named.value.needs for name, named in found["components"].items()}
+    path = cycle(needs)
+    if path:
+        doc = found["components"][path[0]].document
+        yield doc.mistake(("needs",), f"needs: components need each other in a circle: {' -> '.join(path)}")
+
+
+def cycle(needs: Mapping[str, Iterable[str]]) -> tuple[str, ...]:
+    """Return one circle of `needs` as a path that ends where it began, or ()."""
+    done: set[str] = set()
+    trail: list[str] = []
+
+    def visit(name: str) -> tuple[str, ...]:
+        if name in trail:
+            return (*trail[trail.index(name) :], name)
+        if name in done or name not in needs:
+            return ()
+        trail.append(name)
+        for need in needs[name]:
+            circle = visit(need)
+            if circle:
+                return circle
+        done.add(trail.pop())
+        return ()
+
+    for name in sorted(needs):
+        circle = visit(name)
+        if circle:
+            return circle
+    return ()
+
+
+# --- models --------------------------------------------------------------------------------------
+
+
+def _model_names(catalog: Catalog, model: Model, doc: Document) -> Iterator[Mistake]:
+    if model.platform not in catalog.platforms:
+        yield _unknown(doc, ("platform",), "platform", model.platform, catalog.platforms)
+    named: list[tuple[DataPath, str]] = [
+        (("readme", "source"), model.readme.source),
+        (("tree", "source"), model.tree.source),
+    ]
+    named += [(path, step.source) for path, step in _steps(model) if isinstance(step, Patch | Copy)]
+    named += [(("components", i, "source"), use.source) for i, use in enumerate(model.components)]
+    for path, source in named:
+        if source and source not in catalog.sources:
+            yield _unknown(doc, path, "source", source, catalog.sources)
+
+
+def _model_components(catalog: Catalog, model: Model, doc: Document) -> Iterator[Mistake]:
+    for index, use in enumerate(model.components):
+        component = catalog.components.get(use.name)
+        if component is None:
+            yield _unknown(doc, ("components", index, "name"), "component", use.name, catalog.components)
+        elif use.version not in component.versions:
+            path = ("components", index, "version")
+            yield _unknown(doc, path, f"version of {use.name}", use.version, component.versions)
+    used = {use.name for use in model.components}
+    for index, overlay in enumerate(model.overlays):
+        if overlay.component not in used:
+            path = ("overlays", index, "component")
+            yield _unknown(doc, path, "component of this model", overlay.component, used)
+
+
+def _model_options(catalog: Catalog, model: Model, doc: Document) -> Iterator[Mistake]:
+    options = {option.name: option for option in model.options}
+    for index, option in enumerate(model.options):
+        if option.default not in option.choices:
+            yield _unknown(doc, ("options", index, "default"), "choice", option.default, option.choices)
+    for path, when in _conditions(model):
+        for name, choice in when.items():
+            if name not in options:
+                yield _unknown(doc, (*path, name), "option", name, options)
+            elif choice not in options[name].choices:
+                yield _unknown(doc, (*path, name), "choice", choice, options[name].choices)
+
+
+def _model_said_twice(catalog: Catalog, model: Model, doc: Document) -> Iterator[Mistake]:
+    """Two items of one name are fine only where `on` or `when` keeps them apart."""
+    groups: tuple[tuple[str, tuple[Any, ...]], ...] = (
+        ("jobs", model.jobs),
+        ("components", model.components),
+    )
+    for key, items in groups:
+        for (_, one), (index, two) in combinations(enumerate(items), 2):
+            if one.name == two.name and not _apart(one, two):
+                message = f"{key}.{index}.name: {two.name!r} is there twice"
+                yield doc.mistake((key, index, "name"), message, hint="keep them apart with `on` or `when`")
+    names = [option.name for option in model.options]
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            yield doc.mistake(("options", index, "name"), f"options.{index}.name: {name!r} is there twice")
+
+
+def _apart(one: Any, two: Any) -> bool:
+    if one.on and two.on and one.on != two.on:
+        return True
+    return any(two.when.get(name, choice) != choice for name, choice in one.when.items())
+
+
+def _model_patterns(catalog: Catalog, model: Model, doc: Document) -> Iterator[Mistake]:
+    for index, job in enumerate(model.jobs):
+        try:
+            re.compile(job.success)
+        except re.error as error:
+            message = f"jobs.{index}.success: not a regular expression: {error}"
+            yield doc.mistake(("jobs", index, "success"), message)
+
+
+def _model_edits(catalog: Catalog, model: Model, doc: Document) -> Iterator[Mistake]:
+    for path, step in _steps(model):
+        if not isinstance(step, Patch | Copy) and step.find == step.replace:
+            spelled = ".".join(map(str, path))
+            yield doc.mistake(path, f"{spelled}: the edit replaces a text by itself")
+
+
+def _model_pins(catalog: Catalog, model: Model, doc: Document) -> Iterator[Mistake]:
+    for platform in model.requirements.conflicts:
+        if platform not in catalog.platforms:
+            path = ("requirements", "conflicts", platform)
+            yield _unknown(doc, path, "platform", platform, catalog.platforms)
+
+
+_MODEL_RULES: tuple[Callable[[Catalog, Model, Document], Iterator[Mistake]], ...] = (
+    _model_names,
+    _model_components,
+    _model_options,
+    _model_said_twice,
+    _model_patterns,
+    _model_edits,
+    _model_pins,
+)
+
+
+def _steps(model: Model) -> Iterator[tuple[DataPath, Any]]:
+    for index, step in enumerate(model.tree.steps):
+        yield ("tree", "steps", index), step
+    for number, use in enumerate(model.components):
+        for index, step in enumerate(use.steps):
+            yield ("components", number, "steps", index), step
+    for number, overlay in enumerate(model.overlays):
+        for index, step in enumerate(overlay.steps):
+            yield ("overlays", number, "steps", index), step
+
+
+def _conditions(model: Model) -> Iterator[tuple[DataPath, Mapping[str, str]]]:
+    for path, step in _steps(model):
+        yield (*path, "when"), step.when
+    groups: tuple[tuple[str, tuple[Any, ...]], ...] = (
+        ("components", model.components),
+        ("overlays", model.overlays),
+        ("jobs", model.jobs),
+    )
+    for key, items in groups:
+        for index, item in enumerate(items):
+            yield (key, index, "when"), item.when
+
+
+def _sources_said_twice(
+    found: Found, sources: Iterable[tuple[SourcesFile, Document]]
+) -> Iterator[Mistake]:
+    """One name, one source: two files that differ about it are a mistake."""
+    first: dict[str, tuple[Any, str]] = {}
+    holders = [(value, doc) for value, doc in sources]
+    models = [(named.value, named.document) for named in found["models"].values()]
+    for holder, doc in [*holders, *models]:
+        for name, source in holder.sources.items():
+            known = first.setdefault(name, (source, doc.file))
+            if known[0] != source:
+                message = f"sources.{name}: differs from the source of that name in {known[1]}"
+                yield doc.mistake(("sources", name), message, hint="give it another name", at_key=True)

@@ -1,0 +1,493 @@
+"""The nouns of a recipe, as frozen values. Pure data: nothing here reads, writes or decides.
+
+A model *names* its platform and components; nothing inherits and nothing is merged, so a file says
+all there is to know about the thing it describes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct, field
+
+# One line of text: no control characters, so that no value can leave its comment, label or argument.
+Line = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f\u2028\u2029]*\Z", max_length=2000)]
+Name = Annotated[
+    str,
+    Meta(
+        pattern=r"^[a-z0-9]+([._-][a-z0-9]+)*\Z",
+        max_length=64,
+        description="kebab-case name: lower-case letters, digits, '.', '_' and '-'",
+    ),
+]
+Version = Annotated[
+    str,
+    Meta(pattern=r"^[0-9A-Za-z][0-9A-Za-z.+_-]*\Z", max_length=64, description="a version, quoted"),
+]
+Commit = Annotated[
+    str, Meta(pattern=r"^[0-9a-f]{40}\Z", description="a full commit: 40 hexadecimal digits")
+]
+Blob = Annotated[
+    str, Meta(pattern=r"^[0-9a-f]{40}\Z", description="a git blob id: 40 hexadecimal digits")
+]
+Sha256 = Annotated[
+    str, Meta(pattern=r"^[0-9a-f]{64}\Z", description="a sha256: 64 hexadecimal digits")
+]
+Digest = Annotated[
+    str, Meta(pattern=r"^sha256:[0-9a-f]{64}\Z", description="an OCI digest: sha256:<64 hex digits>")
+]
+Url = Annotated[
+    str,
+    Meta(
+        pattern=r"^(https://|ssh://|file:///)[A-Za-z0-9._~:/?%&=+@,;-]+\Z",
+        max_length=1000,
+        description="an https, ssh or file URL",
+    ),
+]
+ImageRef = Annotated[
+    str,
+    Meta(
+        pattern=r"^[a-z0-9]([a-z0-9._/:-]*[a-z0-9])?(:[A-Za-z0-9._-]+)?\Z",
+        max_length=255,
+        description="an image reference without digest",
+    ),
+]
+# Relative, and no component may be '..' or start with '-': a path can neither leave its tree nor be an option.
+Path = Annotated[
+    str,
+    Meta(
+        pattern=r"^(?!/)(?!-)(?!.*(^|/)\.\.(/|$))(?!.*//)[A-Za-z0-9._@+=/-]+\Z",
+        max_length=300,
+        description="a relative path that does not leave its folder",
+    ),
+]
+AbsolutePath = Annotated[
+    str,
+    Meta(
+        pattern=r"^/(?!.*(^|/)\.\.(/|$))[A-Za-z0-9._@+=/-]*\Z",
+        max_length=300,
+        description="an absolute path without '..'",
+    ),
+]
+EnvName = Annotated[
+    str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*\Z", description="an environment variable's name")
+]
+OsPackage = Annotated[
+    str, Meta(pattern=r"^[a-z0-9][A-Za-z0-9.+_-]*\Z", description="a distribution's package name")
+]
+# A requirement is one PEP 508 line; the loader parses it too, the pattern keeps URLs and options out.
+Requirement = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*(\[[A-Za-z0-9,_-]+\])?[ ]*([=<>!~]=?[0-9A-Za-z.*+!,<>=~ -]+)?\Z",
+        max_length=200,
+        description="a requirement such as 'numpy==1.23.5', without URL, option or marker",
+    ),
+]
+Accelerator = Literal["npu", "cpu"]
+Architecture = Literal["x86_64", "aarch64"]
+Variant = Literal["stock", "lto"]
+
+
+class Noun(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A frozen value whose unknown keys are errors."""
+
+
+# --- sources -------------------------------------------------------------------------------------
+
+
+class GitSource(Noun, frozen=True, kw_only=True, tag_field="type", tag="git"):
+    """A repository at one commit; `ref` is only what the README called it."""
+
+    url: Url
+    commit: Commit
+    ref: Line = ""
+    licence: Line = ""
+    note: Line = ""
+
+
+class ArchiveSource(Noun, frozen=True, kw_only=True, tag_field="type", tag="archive"):
+    """A file behind a URL. `sha256: null` only where upstream publishes none; `lock` records it when first seen."""
+
+    url: Url
+    sha256: Sha256 | None
+    unpack: bool = True
+    licence: Line = ""
+    note: Line = ""
+
+
+class IndexSource(Noun, frozen=True, kw_only=True, tag_field="type", tag="index"):
+    """One file of a package on the Python package index, by its sha256."""
+
+    package: Name
+    version: Version
+    file: Path
+    sha256: Sha256
+    licence: Line = ""
+    note: Line = ""
+
+
+class DebianSource(Noun, frozen=True, kw_only=True, tag_field="type", tag="debian-source"):
+    """The pristine upstream tarball inside a distribution's source package, by its sha256."""
+
+    package: OsPackage
+    suite: Name
+    file: Path
+    sha256: Sha256
+    licence: Line = ""
+    note: Line = ""
+
+
+Source = GitSource | ArchiveSource | IndexSource | DebianSource
+
+
+class SourcesFile(Noun, frozen=True, kw_only=True):
+    """`sources.yaml`: what several recipes share. A model may add its own under `sources`."""
+
+    sources: Mapping[Name, Source]
+
+
+# --- steps on a source tree ----------------------------------------------------------------------
+
+
+class Patch(Noun, frozen=True, kw_only=True, tag_field="do", tag="patch"):
+    """`git apply --ignore-whitespace`, strictly: blob ids before and after must be those in the patch."""
+
+    source: Name
+    path: Path
+    on: Accelerator | None = None
+    when: Mapping[Name, Name] = field(default_factory=dict)
+    note: Line = ""
+
+
+class Copy(Noun, frozen=True, kw_only=True, tag_field="do", tag="copy"):
+    """Copy a file or folder. `source: ""` copies from the model's own patched tree.
+
+    `replaces` is the git blob id of the file that is overwritten: a whole-file copy must not silently
+    drop what upstream changed since.
+    """
+
+    path: Path
+    to: Path
+    source: Name | Literal[""] = ""
+    replaces: Blob | None = None
+    on: Accelerator | None = None
+    when: Mapping[Name, Name] = field(default_factory=dict)
+    note: Line = ""
+
+
+class Edit(Noun, frozen=True, kw_only=True, tag_field="do", tag="edit"):
+    """Replace `find` by `replace`; an error unless `find` is there exactly `count` times."""
+
+    file: Path
+    find: Annotated[Line, Meta(min_length=1)]
+    replace: Line
+    count: Annotated[int, Meta(ge=1, le=100)] = 1
+    on: Accelerator | None = None
+    when: Mapping[Name, Name] = field(default_factory=dict)
+    note: Line = ""
+
+
+Step = Patch | Copy | Edit
+
+
+# --- systems, platforms --------------------------------------------------------------------------
+
+
+class System(Noun, frozen=True, kw_only=True):
+    """An operating system: its package manager, and what each role needs from it."""
+
+    name: Name
+    title: Line
+    manager: Literal["apt", "dnf"]
+    runtime: tuple[OsPackage, ...]
+    build: tuple[OsPackage, ...]
+    python_build: tuple[OsPackage, ...]
+    toolchains: Mapping[Literal["gcc", "clang"], tuple[OsPackage, ...]]
+    tcmalloc: tuple[OsPackage, ...] = ()
+    tcmalloc_library: Mapping[Architecture, AbsolutePath] = field(default_factory=dict)
+    note: Line = ""
+
+
+class Bootstrap(Noun, frozen=True, kw_only=True):
+    """How the base image is made where no registry is needed: mmdebstrap from the distribution's packages."""
+
+    suite: Name
+    include: tuple[OsPackage, ...]
+
+
+class BaseImage(Noun, frozen=True, kw_only=True):
+    """The image a platform starts from. `digest: null` until `drivebuild lock` could ask the registry."""
+
+    image: ImageRef
+    digest: Digest | None = None
+    bootstrap: Bootstrap | None = None
+    note: Line = ""
+
+
+class Cann(Noun, frozen=True, kw_only=True):
+    """The CANN release of a platform, with the driver (HDK) it wants."""
+
+    version: Version
+    adapter: Version
+    hdk_recommended: Version
+    hdk_floor: Version | None
+    home: AbsolutePath = "/usr/local/Ascend/ascend-toolkit"
+    note: Line = ""
+
+
+class PythonBuild(Noun, frozen=True, kw_only=True):
+    """The interpreter a platform compiles for itself, stock and lto."""
+
+    version: Annotated[str, Meta(pattern=r"^3\.[0-9]+\.[0-9]+\Z", description="a quoted X.Y.Z")]
+    source: Name
+    shared: bool
+    compiler: Mapping[Variant, Literal["gcc", "clang"]]
+    profile_task: Line
+    configure: tuple[Line, ...] = ()
+    note: Line = ""
+
+
+class Pin(Noun, frozen=True, kw_only=True):
+    """A package's version on a platform or for a model, whatever anybody's metadata asks for, and why.
+
+    `version: null` keeps the package out altogether.
+    """
+
+    package: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\Z")]
+    version: Version | None
+    reason: Line
+    on: Accelerator | None = None
+
+
+class Platform(Noun, frozen=True, kw_only=True):
+    """A stack that was released together."""
+
+    name: Name
+    title: Line
+    accelerator: Accelerator
+    system: Name
+    architectures: tuple[Architecture, ...]
+    base: BaseImage
+    python: PythonBuild
+    framework: tuple[Requirement, ...]
+    pins: tuple[Pin, ...]
+    wheels: Mapping[Architecture, tuple[Name, ...]] = field(default_factory=dict)
+    """Sources of framework wheels that an architecture takes instead of the package index' files."""
+    cann: Cann | None = None
+    driving_sdk: Line = ""
+    environment: Mapping[EnvName, Line] = field(default_factory=dict)
+    variants: tuple[Variant, ...] = ("stock", "lto")
+    locks: Name | Literal[""] = ""
+    """The platform whose locks this one shares, where Python, framework and pins are the same."""
+    note: Line = ""
+
+
+# --- components ----------------------------------------------------------------------------------
+
+
+class Origin(Noun, frozen=True, kw_only=True):
+    """Where one version of a component comes from, by accelerator; absent means: not to be had there."""
+
+    npu: Name | None = None
+    cpu: Name | None = None
+    steps: tuple[Step, ...] = ()
+    """What is changed in this version's source for every model, before a model's own steps."""
+    note: Line = ""
+
+
+class Component(Noun, frozen=True, kw_only=True):
+    """One thing that is built once and for all who need it."""
+
+    name: Name
+    title: Line
+    template: Literal["wheel", "tcmalloc"]
+    package: Line
+    """Name of the distribution it installs, as `pip list` shows it."""
+    module: Line = ""
+    licence: Line = ""
+    needs: tuple[Name, ...] = ("torch",)
+    versions: Mapping[Version, Origin]
+    environment: Mapping[EnvName, Line] = field(default_factory=dict)
+    environment_npu: Mapping[EnvName, Line] = field(default_factory=dict)
+    cann: bool = False
+    """Whether compiling it for NPUs needs CANN's environment."""
+    minutes: Annotated[int, Meta(ge=0)] = 0
+    note: Line = ""
+
+
+# --- models --------------------------------------------------------------------------------------
+
+
+class ComponentUse(Noun, frozen=True, kw_only=True):
+    """How one model uses a component: which version, and what is changed before it is built."""
+
+    name: Name
+    version: Version
+    source: Name | Literal[""] = ""
+    steps: tuple[Step, ...] = ()
+    keep_tree: Path | Literal[""] = ""
+    """Folder of the workspace in which the changed source tree is kept as well (configs are read from it)."""
+    on: Accelerator | None = None
+    when: Mapping[Name, Name] = field(default_factory=dict)
+    note: Line = ""
+
+
+class Overlay(Noun, frozen=True, kw_only=True):
+    """Changes to an installed component's Python files, for this model only, after the shared wheel was built."""
+
+    component: Name
+    steps: tuple[Step, ...]
+    on: Accelerator | None = None
+    when: Mapping[Name, Name] = field(default_factory=dict)
+    note: Line = ""
+
+
+class Tree(Noun, frozen=True, kw_only=True):
+    """The model's own source: where it comes from, where it lies, what is done to it, in order."""
+
+    source: Name
+    directory: Path
+    """Folder below the workspace, /workspace/<model>/."""
+    steps: tuple[Step, ...] = ()
+
+
+class Readme(Noun, frozen=True, kw_only=True):
+    """The README a recipe follows."""
+
+    commit: Commit
+    """DrivingSDK's commit of the README; `source` is the checkout whose files equal it."""
+    source: Name
+    path: Path
+    table: Line = ""
+    """Versions the README's own table names."""
+
+
+class DataEntry(Noun, frozen=True, kw_only=True):
+    """One thing a model expects below `data.root`."""
+
+    path: Path
+    kind: Literal["folder", "file"] = "folder"
+    generated: bool = False
+    url: Url | None = None
+    note: Line = ""
+
+
+class Data(Noun, frozen=True, kw_only=True):
+    """The dataset a model reads, and what its own conversion writes beside it."""
+
+    dataset: Name
+    root: Path
+    entries: tuple[DataEntry, ...]
+    note: Line = ""
+
+
+class Weight(Noun, frozen=True, kw_only=True):
+    """A file of weights, brought by the user or fetched; never baked into an image."""
+
+    file: Path
+    target: Path
+    """Where the model looks for it, below its own folder, or below TORCH_HOME with `home: torch`."""
+    home: Literal["model", "torch"] = "model"
+    url: Url | None = None
+    sha256: Sha256 | None = None
+    required: bool = True
+    note: Line = ""
+
+
+class Job(Noun, frozen=True, kw_only=True):
+    """Something run in the image; it becomes the compose service `<model>-<name>`."""
+
+    name: Name
+    title: Line
+    command: Annotated[tuple[Line, ...], Meta(min_length=1)]
+    directory: Path = "."
+    npus: Annotated[int, Meta(ge=0, le=16)] = 8
+    shm_gib: Annotated[int, Meta(ge=1, le=1024)] = 64
+    environment: Mapping[EnvName, Line] = field(default_factory=dict)
+    outputs: tuple[Path, ...] = ()
+    """Folders below the workspace that the job writes."""
+    log: Path | Literal[""] = ""
+    success: Line = ""
+    """A regular expression that the log must match: upstream scripts exit 0 after a failed training."""
+    on: Accelerator | None = None
+    when: Mapping[Name, Name] = field(default_factory=dict)
+    note: Line = ""
+
+
+class Result(Noun, frozen=True, kw_only=True):
+    """One published row: metrics in the unit the README prints, step time in seconds."""
+
+    chip: Line
+    cards: int
+    global_batch: int
+    epochs: int
+    metrics: Mapping[Line, float]
+    step_seconds: float | None = None
+    fps: float | None = None
+    precision: Line = ""
+    build: Line = "stock"
+    source: Line = "README"
+    note: Line = ""
+
+
+class Choice(Noun, frozen=True, kw_only=True):
+    """One choice of an option."""
+
+    title: Line
+    note: Line = ""
+
+
+class Option(Noun, frozen=True, kw_only=True):
+    """A question the facts leave open. The default is what the README does."""
+
+    name: Name
+    title: Line
+    default: Name
+    choices: Mapping[Name, Choice]
+
+
+class Requirements(Noun, frozen=True, kw_only=True):
+    """The model's Python dependencies, as its requirement files ask for them after their defects are mended."""
+
+    packages: tuple[Requirement, ...]
+    pins: tuple[Pin, ...] = ()
+    conflicts: Mapping[Name, tuple[Line, ...]] = field(default_factory=dict)
+    """By platform: the lines that `pip check` is expected to print."""
+
+
+class Model(Noun, frozen=True, kw_only=True):
+    """All that is particular to one model."""
+
+    name: Name
+    title: Line
+    summary: Line
+    licence: Line
+    readme: Readme
+    platform: Name
+    sources: Mapping[Name, Source]
+    tree: Tree
+    requirements: Requirements
+    components: tuple[ComponentUse, ...]
+    data: Data
+    weights: tuple[Weight, ...]
+    jobs: tuple[Job, ...]
+    results: tuple[Result, ...]
+    overlays: tuple[Overlay, ...] = ()
+    environment: Mapping[EnvName, Line] = field(default_factory=dict)
+    tcmalloc: bool = False
+    options: tuple[Option, ...] = ()
+    note: Line = ""
+
+
+class Catalog(Struct, frozen=True, kw_only=True):
+    """Every recipe there is. `sources` already holds the models' own."""
+
+    models: Mapping[str, Model]
+    platforms: Mapping[str, Platform]
+    systems: Mapping[str, System]
+    components: Mapping[str, Component]
+    sources: Mapping[str, Source]
+    locks: Mapping[str, str]
+    """Text of each lock file by its path below `locks/`."""

@@ -1,0 +1,1 @@
+"""What is read from disk and from the network: recipe folders, locks, sources."""

@@ -1,0 +1,61 @@
+"""Reads recipe folders, locks and templates from disk and hands them to the pure loader."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from builder import paths
+from builder.errors import RecipeError
+from builder.recipe.load import RecipeText, load
+from builder.recipe.types import Catalog
+
+__all__ = ["read_catalog", "read_templates"]
+
+
+def read_catalog(extra: Sequence[Path] = ()) -> Catalog:
+    """Return the shipped recipes and those of the user's own folders; a later folder wins by name.
+
+    Raises:
+        RecipeError: with all mistakes of all files, or naming a folder that cannot be read.
+    """
+    folders = (paths.RECIPES, *extra)
+    for folder in extra:
+        if not folder.is_dir():
+            raise RecipeError(f"{folder}: no such folder of recipes", hint="--recipes takes a folder")
+    try:
+        files = [text for folder in folders for text in _texts(folder)]
+        locks = {path: text for folder in folders for path, text in _locks(folder)}
+    except OSError as error:
+        raise RecipeError(f"{error.filename}: {error.strerror}") from error
+    return load(files, locks)
+
+
+def _texts(folder: Path) -> Iterable[RecipeText]:
+    for path in sorted(folder.rglob("*.yaml")):
+        relative = path.relative_to(folder)
+        if relative.parts[0] == "locks":
+            continue
+        yield RecipeText(relative.as_posix(), _shown(path), path.read_bytes())
+
+
+def _shown(path: Path) -> str:
+    try:
+        return path.relative_to(Path.cwd()).as_posix()
+    except ValueError:
+        return str(path)
+
+
+def _locks(folder: Path) -> Iterable[tuple[str, str]]:
+    base = folder / "locks"
+    for path in sorted(base.rglob("*.txt")):
+        yield path.relative_to(base).as_posix(), path.read_text(encoding="utf-8")
+
+
+def read_templates() -> dict[str, str]:
+    """Return the text of every template and script by its path below `templates/`."""
+    return {
+        path.relative_to(paths.TEMPLATES).as_posix(): path.read_text(encoding="utf-8").rstrip("\n")
+        for path in sorted(paths.TEMPLATES.rglob("*"))
+        if path.suffix in (".j2", ".py", ".sh")
+    }

@@ -1,0 +1,38 @@
+#!/bin/bash
+# Prepares the environment of one command and becomes it. Preloads the allocator for that command only:
+# a preload in ENV would reach every `docker exec`, package manager and health check as well.
+set -euo pipefail
+
+# Under `docker run --user` the uid may have no passwd entry and no home.
+if [ ! -d "${HOME:-/}" ] || [ ! -w "${HOME:-/}" ]; then
+    HOME=$(mktemp -d "/tmp/home-$(id -u)-XXXXXX")
+    export HOME
+fi
+# getpass.getuser() reads these first; torch's caches call it.
+export USER="${USER:-drivebuild}" LOGNAME="${LOGNAME:-drivebuild}"
+
+if [ -n "${DRIVEBUILD_CANN_HOME:-}" ] && [ -r "$DRIVEBUILD_CANN_HOME/set_env.sh" ]; then
+    # set_env.sh reads variables that may be unset.
+    set +u
+    # shellcheck disable=SC1091
+    source "$DRIVEBUILD_CANN_HOME/set_env.sh"
+    set -u
+fi
+
+preload=()
+for library in ${DRIVEBUILD_PRELOAD:-}; do
+    if [ ! -r "$library" ]; then
+        echo "drivebuild: cannot preload $library: no such file" >&2
+        exit 125
+    fi
+    preload+=("$library")
+done
+if [ "${#preload[@]}" -gt 0 ]; then
+    joined=$(IFS=:; echo "${preload[*]}")
+    export LD_PRELOAD="$joined${LD_PRELOAD:+:$LD_PRELOAD}"
+fi
+
+if [ "$#" -eq 0 ]; then
+    set -- bash
+fi
+exec "$@"

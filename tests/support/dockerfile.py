@@ -1,0 +1,140 @@
+"""A small Dockerfile parser: enough to count instructions, see heredocs and take RUN bodies apart.
+
+It follows BuildKit's rules: comment lines vanish (also between continued lines), a line that ends in a backslash goes
+on, and `<<WORD` in COPY begins a heredoc whose body ends at a line that is exactly WORD.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_HEREDOC = re.compile(r"(?:^|\s)<<(-?)(?P<quote>['\"]?)(?P<word>\w+)(?P=quote)(?=\s|$)")
+_FLAG = re.compile(r"^--[a-z]+(=\S*)?\s+")
+
+
+@dataclass(frozen=True)
+class Heredoc:
+    """One heredoc: its delimiter and its lines."""
+
+    delimiter: str
+    lines: tuple[str, ...]
+    closed: bool
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """One instruction: its word, the rest of it as one line, the lines it was written on, its heredocs."""
+
+    kind: str
+    text: str
+    line: int
+    heredocs: tuple[Heredoc, ...] = ()
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Return `--mount=…` and its like."""
+        found, rest = [], self.text
+        while match := _FLAG.match(rest):
+            found.append(match.group().strip())
+            rest = rest[match.end() :]
+        return tuple(found)
+
+    @property
+    def body(self) -> str:
+        """Return the text without its flags: of a RUN, what the shell gets."""
+        rest = self.text
+        while match := _FLAG.match(rest):
+            rest = rest[match.end() :]
+        return rest
+
+
+def parse(text: str) -> list[Instruction]:
+    """Return the instructions of a Dockerfile."""
+    lines = text.split("\n")
+    found: list[Instruction] = []
+    index = 0
+    while index < len(lines):
+        start = index
+        if not lines[index].strip() or lines[index].lstrip().startswith("#"):
+            index += 1
+            continue
+        joined = ""
+        while True:
+            line = lines[index]
+            index += 1
+            if joined and (not line.strip() or line.lstrip().startswith("#")):
+                if index >= len(lines):
+                    break
+                continue
+            if line.endswith("\\"):
+                joined += line[:-1]
+                if index < len(lines):
+                    continue
+            else:
+                joined += line
+            break
+        kind, _, rest = joined.strip().partition(" ")
+        heredocs = []
+        if kind.upper() in ("COPY", "ADD"):
+            for match in _HEREDOC.finditer(rest):
+                body = []
+                while index < len(lines) and lines[index] != match["word"]:
+                    body.append(lines[index])
+                    index += 1
+                heredocs.append(Heredoc(match["word"], tuple(body), closed=index < len(lines)))
+                index += 1
+        found.append(Instruction(kind, rest.strip(), start + 1, tuple(heredocs)))
+    return found
+
+
+def kinds(text: str) -> list[str]:
+    """Return the instruction words of a Dockerfile, in order."""
+    return [instruction.kind for instruction in parse(text)]
+
+
+def words(text: str, *, variables: dict[str, str] | None = None) -> list[str]:
+    """Split a line as BuildKit's word processor does: quotes, backslash as escape, `$NAME` expanded."""
+    known = variables or {}
+    found: list[str] = []
+    current, quote, in_word, index = "", "", False, 0
+    while index < len(text):
+        char = text[index]
+        if quote == "'":
+            if char == "'":
+                quote = ""
+            else:
+                current += char
+        elif char == "\\":
+            following = text[index + 1 : index + 2]
+            if quote and following not in ('"', "$", "\\"):
+                current += "\\"
+            current += following
+            in_word = True
+            index += 1
+        elif char == "$":
+            match = re.match(r"\$(?:\{(\w+)[^}]*\}|(\w+))", text[index:])
+            if not match:
+                current += char
+            else:
+                current += known.get(match[1] or match[2], "")
+                index += match.end() - 1
+            in_word = True
+        elif quote:
+            if char == '"':
+                quote = ""
+            else:
+                current += char
+        elif char in "'\"":
+            quote, in_word = char, True
+        elif char.isspace():
+            if in_word:
+                found.append(current)
+            current, in_word = "", False
+        else:
+            current += char
+            in_word = True
+        index += 1
+    if in_word:
+        found.append(current)
+    return found

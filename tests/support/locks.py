@@ -1,0 +1,22 @@
+"""Locks for recipes that have none yet: valid in form, meaningless in content."""
+
+from __future__ import annotations
+
+import msgspec
+
+from builder.recipe.types import Catalog
+
+HASH = " --hash=sha256:" + "a" * 64
+
+
+def with_locks(catalog: Catalog) -> Catalog:
+    """Return `catalog` with a stand-in for every lock that is missing."""
+    locks = dict(catalog.locks)
+    locks.setdefault("uv.txt", f"uv==0.13.8{HASH}")
+    for platform in catalog.platforms:
+        for architecture in ("x86_64", "aarch64"):
+            locks.setdefault(f"{platform}/framework.{architecture}.txt", f"numpy==1.23.5{HASH}")
+            for model in catalog.models:
+                text = f"numpy==1.23.5{HASH}\neinops==0.8.0{HASH}"
+                locks.setdefault(f"{platform}/{model}.{architecture}.txt", text)
+    return msgspec.structs.replace(catalog, locks=locks)
