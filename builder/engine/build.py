@@ -8,7 +8,7 @@ import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -28,7 +28,15 @@ from builder.errors import BuildError, UsageError
 from builder.plan.stage import Plan
 from builder.recipe.suggest import one_of
 
-__all__ = ["Choices", "Observer", "build", "build_command", "default_tag", "declared_arguments", "target_of"]
+__all__ = [
+    "Choices",
+    "Observer",
+    "build",
+    "build_command",
+    "declared_arguments",
+    "default_tag",
+    "target_of",
+]
 
 Observer = Callable[[BuildState, float], None]
 """Is told the state after every piece of progress and at least four times a second."""
@@ -61,24 +69,37 @@ def target_of(plan: Plan, until: str) -> str:
         UsageError: for a stage the plan does not have.
     """
     if until and until not in plan.names:
-        raise UsageError(f"--until: the plan has no stage {until!r}", hint=one_of(until, plan.names))
+        raise UsageError(
+            f"--until: the plan has no stage {until!r}", hint=one_of(until, plan.names)
+        )
     return until or plan.names[-1]
 
 
 def default_tag(plan: Plan, until: str) -> str:
     """Return the tag of a target: only the whole image may have the image's own."""
-    return plan.tag if target_of(plan, until) == plan.names[-1] else f"{plan.tag}-{until}"
+    return (
+        plan.tag if target_of(plan, until) == plan.names[-1] else f"{plan.tag}-{until}"
+    )
 
 
 def declared_arguments(dockerfile: str) -> tuple[str, ...]:
     """Return the names of the build arguments that a Dockerfile declares."""
-    return tuple(dict.fromkeys(re.findall(r"^ARG ([A-Za-z_][A-Za-z0-9_]*)", dockerfile, re.MULTILINE)))
+    return tuple(
+        dict.fromkeys(
+            re.findall(r"^ARG ([A-Za-z_][A-Za-z0-9_]*)", dockerfile, re.MULTILINE)
+        )
+    )
 
 
 def build_command(plan: Plan, choices: Choices, *, folder: Path) -> Argv:
     """Return the command that builds what `folder` holds: Dockerfile, an empty context, secrets."""
     words = ["docker", "buildx", "build", "--progress=rawjson", "--load"]
-    words += ["--tag", choices.tag or default_tag(plan, choices.until), "--target", target_of(plan, choices.until)]
+    words += [
+        "--tag",
+        choices.tag or default_tag(plan, choices.until),
+        "--target",
+        target_of(plan, choices.until),
+    ]
     if choices.ca_bundle:
         words += ["--secret", f"id=ca-bundle,src={choices.ca_bundle.path}"]
     if choices.jobs:
@@ -92,7 +113,12 @@ def build_command(plan: Plan, choices: Choices, *, folder: Path) -> Argv:
         words += ["--build-context", f"{source.stage}={source.folder}"]
     if choices.no_cache:
         words.append("--no-cache")
-    words += ["--metadata-file", str(folder / "metadata.json"), "--file", str(folder / "Dockerfile")]
+    words += [
+        "--metadata-file",
+        str(folder / "metadata.json"),
+        "--file",
+        str(folder / "Dockerfile"),
+    ]
     return (*words, str(folder / "context"))
 
 
@@ -120,7 +146,13 @@ class _Run:
     """One build while it lasts."""
 
     def __init__(
-        self, plan: Plan, choices: Choices, dockerfile: str, runner: Runner, engine: Engine, observe: Observer
+        self,
+        plan: Plan,
+        choices: Choices,
+        dockerfile: str,
+        runner: Runner,
+        engine: Engine,
+        observe: Observer,
     ) -> None:
         self._plan, self._choices, self._dockerfile = plan, choices, dockerfile
         self._runner, self._engine, self._observe = runner, engine, observe
@@ -138,7 +170,10 @@ class _Run:
         _check_architecture(self._plan, self._facts)
         folder = make_folder(build_folder(self._tag))
         name = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self._start))
-        with BuildLog(folder / f"{name}.log") as log, _files(self._dockerfile, self._choices) as files:
+        with (
+            closing(BuildLog(folder / f"{name}.log")) as log,
+            _files(self._dockerfile, self._choices) as files,
+        ):
             command = build_command(self._plan, self._choices, folder=files)
             log.text("$ " + " ".join(command))
             outcome: Outcome = "cancelled"
@@ -171,7 +206,9 @@ class _Run:
             self._disk_at = now
             free = self._facts.free_bytes()
             if free is not None:
-                self._least_free = min(free, self._least_free if self._least_free is not None else free)
+                self._least_free = min(
+                    free, self._least_free if self._least_free is not None else free
+                )
         self._observe(self._state, now)
 
     def _finish(self, outcome: Outcome, log: BuildLog) -> None:
@@ -193,7 +230,10 @@ class _Run:
             outcome=outcome,
             when=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._start)),
             seconds=round(now - self._start, 3),
-            stages=tuple(StageRecord(name=v.name, state=v.state, seconds=v.seconds) for v in self._state.views(now)),
+            stages=tuple(
+                StageRecord(name=v.name, state=v.state, seconds=v.seconds)
+                for v in self._state.views(now)
+            ),
             command=command,
             log=str(log),
             image_id=image.id if image else "",
@@ -201,16 +241,26 @@ class _Run:
             size_bytes=image.size if image else 0,
             engine=self._facts.version,
             drivebuild=__version__,
-            sources=tuple(f"{source.stage}: {source.note}" for source in self._choices.sources),
-            arguments=tuple(f"{name}={value}" for name, value in self._choices.arguments.items()),
+            sources=tuple(
+                f"{source.stage}: {source.note}" for source in self._choices.sources
+            ),
+            arguments=tuple(
+                f"{name}={value}" for name, value in self._choices.arguments.items()
+            ),
         )
 
     def _error(self, log: Path) -> BuildError:
         failure = self._state.failure
         texts = tuple(self._state.texts)
         stage = failure.stage if failure else ""
-        said = joined((failure.error, *failure.lines[-SHOWN_LINES:]) if failure else texts)
-        lines = (failure.lines if failure and failure.lines else (said or joined(texts)).splitlines())[-SHOWN_LINES:]
+        said = joined(
+            (failure.error, *failure.lines[-SHOWN_LINES:]) if failure else texts
+        )
+        lines = (
+            failure.lines
+            if failure and failure.lines
+            else (said or joined(texts)).splitlines()
+        )[-SHOWN_LINES:]
         known = stage if stage in self._plan.names else ""
         about = Circumstances(
             stage=stage,
@@ -219,13 +269,23 @@ class _Run:
             base=self._plan.platform.name if self._plan.platform.base.bootstrap else "",
             least_free=self._least_free,
         )
-        where = f"stage {stage!r} of {self._tag} failed" if stage else f"the build of {self._tag} failed"
-        message = [f"{where}: {_first_line(failure.error) if failure else _last(texts)}"]
+        where = (
+            f"stage {stage!r} of {self._tag} failed"
+            if stage
+            else f"the build of {self._tag} failed"
+        )
+        message = [
+            f"{where}: {_first_line(failure.error) if failure else _last(texts)}"
+        ]
         message += [f"  | {line}" for line in lines]
         message.append(f"full log: {log}")
         if known and self._choices.retry:
-            message.append(f"retry this stage alone: {self._choices.retry} --until {known}")
-        return BuildError("\n".join(message), hint=hint_for(joined((said, *texts)), about))
+            message.append(
+                f"retry this stage alone: {self._choices.retry} --until {known}"
+            )
+        return BuildError(
+            "\n".join(message), hint=hint_for(joined((said, *texts)), about)
+        )
 
 
 def _first_line(text: str) -> str:
@@ -236,14 +296,20 @@ def _first_line(text: str) -> str:
 
 
 def _last(texts: tuple[str, ...]) -> str:
-    return next((text for text in reversed(texts) if text.startswith("ERROR")), texts[-1] if texts else "no message")
+    return next(
+        (text for text in reversed(texts) if text.startswith("ERROR")),
+        texts[-1] if texts else "no message",
+    )
 
 
 def _check_arguments(dockerfile: str, choices: Choices) -> None:
     declared = declared_arguments(dockerfile)
     for name in choices.arguments:
         if name not in declared:
-            raise UsageError(f"--build-arg: the Dockerfile declares no {name!r}", hint=one_of(name, declared))
+            raise UsageError(
+                f"--build-arg: the Dockerfile declares no {name!r}",
+                hint=one_of(name, declared),
+            )
 
 
 def _check_architecture(plan: Plan, facts: Facts) -> None:
@@ -266,7 +332,9 @@ def _files(dockerfile: str, choices: Choices) -> Iterator[Path]:
             yield folder
     except OSError as error:
         place = error.filename or os.environ.get("TMPDIR", "the temporary folder")
-        raise BuildError(f"{place}: {error.strerror}", hint="TMPDIR names another temporary folder") from error
+        raise BuildError(
+            f"{place}: {error.strerror}", hint="TMPDIR names another temporary folder"
+        ) from error
 
 
 def _metadata(folder: Path) -> Mapping[str, object]:

@@ -40,8 +40,10 @@ _HOST = (
 
 _TABLE: tuple[tuple[str, str], ...] = (
     (
-        r"x509: |certificate verify failed|CERTIFICATE_VERIFY_FAILED|SSL certificate problem|invalid peer certificate"
-        r"|server certificate verification failed|unable to get local issuer",
+        (
+            r"x509: |certificate verify failed|CERTIFICATE_VERIFY_FAILED|SSL certificate problem|invalid peer certificate"
+            r"|server certificate verification failed|unable to get local issuer"
+        ),
         "{tls}",
     ),
     (
@@ -50,28 +52,41 @@ _TABLE: tuple[tuple[str, str], ...] = (
     ),
     (
         r"does not apply|the files are not those of the patch|patch failed:",
-        "the source is not the one the patch was made for: compare its pinned commit with the recipe's patch; "
-        "nothing is applied with fuzz",
+        (
+            "the source is not the one the patch was made for: compare its pinned commit with the recipe's patch; "
+            "nothing is applied with fuzz"
+        ),
     ),
     (
         r"strict_apply: .*expected \d+",
         "the text to edit has changed upstream: look at the file at the pinned commit and mend `find` or `count` in the recipe",
     ),
-    (r"strict_apply: ", "the source differs from what the recipe's copy or edit expects at the pinned commit"),
     (
-        r"digest mismatch|DO NOT MATCH THE HASHES|[Hh]ash mismatch|computed checksum did NOT match|checksum.*mismatch"
-        r"|sha256sum: WARNING",
-        "the file is not the one that was pinned: a mirror that rewrites files, or a moved upstream file. "
-        "Do not change the pin before you know which",
+        r"strict_apply: ",
+        "the source differs from what the recipe's copy or edit expects at the pinned commit",
+    ),
+    (
+        (
+            r"digest mismatch|DO NOT MATCH THE HASHES|[Hh]ash mismatch|computed checksum did NOT match|checksum.*mismatch"
+            r"|sha256sum: WARNING"
+        ),
+        (
+            "the file is not the one that was pinned: a mirror that rewrites files, or a moved upstream file. "
+            "Do not change the pin before you know which"
+        ),
     ),
     (
         r"exec format error",
-        "a binary of another architecture: build on a machine of the image's own architecture, or register an emulator "
-        "(package qemu-user-static)",
+        (
+            "a binary of another architecture: build on a machine of the image's own architecture, or register an emulator "
+            "(package qemu-user-static)"
+        ),
     ),
     (
-        r"Killed signal terminated program|internal compiler error: Killed|exit code: 137|Out of memory|oom-kill"
-        r"|Cannot allocate memory|std::bad_alloc",
+        (
+            r"Killed signal terminated program|internal compiler error: Killed|exit code: 137|Out of memory|oom-kill"
+            r"|Cannot allocate memory|std::bad_alloc"
+        ),
         "out of memory: try fewer compile jobs at a time, `--jobs 1`, or give the machine more memory",
     ),
     (
@@ -99,7 +114,9 @@ _TABLE: tuple[tuple[str, str], ...] = (
 
 def hint_for(text: str, about: Circumstances) -> str:
     """Return what to do about a failure whose messages are `text`; empty when the cause is not known."""
-    if about.base and re.search(r"load metadata|pull access denied|failed to resolve source metadata", text):
+    if about.base and re.search(
+        r"load metadata|pull access denied|failed to resolve source metadata", text
+    ):
         return f"make the base image: `drivebuild base {about.base}`"
     for pattern, advice in _TABLE[:2]:
         if re.search(pattern, text):

@@ -54,7 +54,8 @@ class Engine:
     """A running engine."""
 
     def __init__(self, client: docker.APIClient) -> None:
-        self._client = client
+        # Its stubs leave half of the methods without types.
+        self._client: Any = client
 
     def facts(self) -> Facts:
         """Return version, architecture and data folder."""
@@ -77,14 +78,18 @@ class Engine:
         return Image(
             id=str(found["Id"]),
             size=int(found.get("Size", 0)),
-            architecture=_ARCHITECTURES.get(str(found.get("Architecture")), str(found.get("Architecture"))),
+            architecture=_ARCHITECTURES.get(
+                str(found.get("Architecture")), str(found.get("Architecture"))
+            ),
             config=found.get("Config") or {},
             layers=tuple((found.get("RootFS") or {}).get("Layers") or ()),
         )
 
     def history(self, name: str) -> tuple[str, ...]:
         """Return the commands an image says it was made with."""
-        return tuple(str(entry.get("CreatedBy", "")) for entry in self._client.history(name))
+        return tuple(
+            str(entry.get("CreatedBy", "")) for entry in self._client.history(name)
+        )
 
     def save(self, name: str) -> Any:
         """Return the image as a stream of pieces of a tar archive."""
@@ -102,7 +107,12 @@ def connect() -> Engine:
 
     endpoint = _endpoint()
     try:
-        client = docker.APIClient(base_url=endpoint, version="auto", timeout=600, tls=_tls_of_environment(endpoint))
+        client = docker.APIClient(
+            base_url=endpoint,
+            version="auto",
+            timeout=600,
+            tls=_tls_of_environment(endpoint),
+        )
     except (DockerException, OSError, ValueError) as error:
         raise _diagnosed(endpoint, str(error)) from error
     return Engine(client)
@@ -120,7 +130,10 @@ def require_buildx(runner: Runner) -> str:
         raise BuildError(error.message, hint=INSTALL) from error
     if result.code != 0:
         message = "docker has no buildx, and an image with cache and secret mounts needs BuildKit"
-        raise BuildError(message, hint="install the buildx plugin of docker (Debian: package docker-buildx)")
+        raise BuildError(
+            message,
+            hint="install the buildx plugin of docker (Debian: package docker-buildx)",
+        )
     return result.text.split()[1] if len(result.text.split()) > 1 else result.text
 
 
@@ -140,7 +153,9 @@ def _endpoint() -> str:
 
 def _tls_of_environment(endpoint: str) -> Any:
     folder = os.environ.get("DOCKER_CERT_PATH", "")
-    if not (endpoint.startswith("tcp://") and folder and os.environ.get("DOCKER_TLS_VERIFY")):
+    if not (
+        endpoint.startswith("tcp://") and folder and os.environ.get("DOCKER_TLS_VERIFY")
+    ):
         return False
     from docker.tls import TLSConfig
 
@@ -152,7 +167,12 @@ def _tls_of_environment(endpoint: str) -> Any:
 def _diagnosed(endpoint: str, said: str) -> BuildError:
     where = endpoint or "/var/run/docker.sock"
     if "Permission denied" in said or "PermissionError" in said:
-        return BuildError(f"the docker engine at {where} refuses this user", hint=SOCKET_RIGHTS)
+        return BuildError(
+            f"the docker engine at {where} refuses this user", hint=SOCKET_RIGHTS
+        )
     if shutil.which("docker") is None:
-        return BuildError("there is no docker engine: the command `docker` is not installed", hint=INSTALL)
+        return BuildError(
+            "there is no docker engine: the command `docker` is not installed",
+            hint=INSTALL,
+        )
     return BuildError(f"no docker engine answers at {where}", hint=START)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import TracebackType
 
 from builder.engine.progress import Event, Log, Text, Vertex
 from builder.engine.state import BuildState
@@ -22,14 +21,12 @@ class BuildLog:
         try:
             self._file = path.open("w", encoding="utf-8", errors="replace", buffering=1)
         except OSError as error:
-            raise BuildError(f"{path}: {error.strerror}", hint="XDG_STATE_HOME names another place") from error
+            raise BuildError(
+                f"{path}: {error.strerror}", hint="XDG_STATE_HOME names another place"
+            ) from error
 
-    def __enter__(self) -> BuildLog:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Close the file."""
         self._file.close()
 
     def text(self, line: str) -> None:

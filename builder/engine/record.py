@@ -82,7 +82,9 @@ def write_record(record: BuildRecord) -> Path:
 def read_record(tag: str) -> BuildRecord | None:
     """Return the record of an image's last build, or None when there is none that can be read."""
     try:
-        return msgspec.json.decode((build_folder(tag) / RECORD).read_bytes(), type=BuildRecord)
+        return msgspec.json.decode(
+            (build_folder(tag) / RECORD).read_bytes(), type=BuildRecord
+        )
     except (OSError, msgspec.MsgspecError):
         return None
 

@@ -281,7 +281,7 @@ def _python_stage(scope: _Scope, variant: Variant) -> StageSpec:
         "manager": scope.system.manager,
         "packages": (*scope.system.python_build, *scope.system.toolchains[compiler]),
         "configure": python.configure,
-        "profile_task": python.profile_task,
+        "profile_task": " ".join(python.profile_task.split()),
     }
     return StageSpec(
         name=f"python-{variant}",
@@ -471,15 +471,13 @@ def _env_stage(scope: _Scope) -> StageSpec:
     return StageSpec(name="env", template="env", base="torch", inputs=inputs, uses=uses, minutes=1)
 
 
-def _preload(scope: _Scope, tcmalloc_stage: str) -> str:
-    """Return the libraries that the entrypoint preloads, separated by blanks."""
+def _preload(scope: _Scope, tcmalloc_stage: str) -> dict[str, str]:
+    """Return the file of tcmalloc by architecture ('' for all), or nothing for a model that does not want it."""
     if not scope.model.tcmalloc:
-        return ""
+        return {}
     if tcmalloc_stage:
-        return "/opt/gperftools/lib/libtcmalloc.so.4"
-    # One library name serves both architectures: the dynamic linker looks in the multi-arch folder by itself.
-    names = {path.rsplit("/", 1)[-1] for path in scope.system.tcmalloc_library.values()}
-    return next(iter(names), "")
+        return {"": "/opt/gperftools/lib/libtcmalloc.so.4"}
+    return dict(scope.system.tcmalloc_library)
 
 
 def _tree_stage(scope: _Scope) -> StageSpec:

@@ -130,8 +130,8 @@ def _walk_tagged(
         yield doc.mistake(
             path, f"{_spell(path)}: the key {field!r} is missing", hint=f"one of: {', '.join(tags)}"
         )
-    elif value[field] not in tags:
-        message = f"{_spell((*path, field))}: unknown {field} {value[field]!r}"
+    elif not isinstance(value[field], str) or value[field] not in tags:
+        message = f"{_spell((*path, field))}: unknown {field}: {_describe(value[field])}"
         yield doc.mistake((*path, field), message, hint=one_of(str(value[field]), tags))
     else:
         yield from _walk_struct(doc, tags[value[field]], value, path)

@@ -11,8 +11,15 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
-# One line of text: no control characters, so that no value can leave its comment, label or argument.
-Line = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f\u2028\u2029]*\Z", max_length=2000)]
+# One line of text: no control characters, so that no value can leave its comment, label or argument; none that turn
+# the direction of what follows, so that a reader sees the command that runs; no lone surrogates, which no file can hold.
+Line = Annotated[
+    str,
+    Meta(
+        pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]*\Z",
+        max_length=2000,
+    ),
+]
 Name = Annotated[
     str,
     Meta(

@@ -28,6 +28,12 @@ for library in ${DRIVEBUILD_PRELOAD:-}; do
     preload+=("$library")
 done
 if [ "${#preload[@]}" -gt 0 ]; then
+    if [ "$(uname -m)" = aarch64 ]; then
+        # There torch's libgomp fails with "cannot allocate memory in static TLS block" unless it is loaded first.
+        for library in /opt/venv/lib/python*/site-packages/torch.libs/libgomp*.so*; do
+            [ ! -r "$library" ] || preload=("$library" "${preload[@]}")
+        done
+    fi
     joined=$(IFS=:; echo "${preload[*]}")
     export LD_PRELOAD="$joined${LD_PRELOAD:+:$LD_PRELOAD}"
 fi

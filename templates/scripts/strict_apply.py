@@ -127,13 +127,15 @@ def do_edit(arguments):
     path = inside(arguments.tree, arguments.file)
     if not os.path.isfile(path):
         fail("%s: no such file to edit" % arguments.file)
-    with open(path, encoding="utf-8", newline="") as file:
-        text = file.read()
-    count = text.count(arguments.find)
+    # Bytes: upstream has sources that are not UTF-8, and line endings must stay as they are.
+    with open(path, "rb") as file:
+        data = file.read()
+    find, replace = os.fsencode(arguments.find), os.fsencode(arguments.replace)
+    count = data.count(find)
     if count != arguments.count:
         fail("%s: %r is there %d times, expected %d" % (arguments.file, arguments.find, count, arguments.count))
-    with open(path, "w", encoding="utf-8", newline="") as file:
-        file.write(text.replace(arguments.find, arguments.replace))
+    with open(path, "wb") as file:
+        file.write(data.replace(find, replace))
     print("edited %s: %r -> %r" % (arguments.file, arguments.find, arguments.replace))
 
 

@@ -1,0 +1,322 @@
+"""`image` and `base`: from a recipe to an image on this machine's engine."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from builder.cli.main import Settings, app
+from builder.cli.options import (
+    Lto,
+    Options,
+    Platform,
+    Variant,
+    parse_options,
+    variant_of,
+)
+from builder.errors import UsageError
+
+if TYPE_CHECKING:
+    from builder.engine.build import Choices
+    from builder.engine.record import BuildRecord
+    from builder.plan.stage import Plan
+
+Model = Annotated[
+    str, typer.Argument(metavar="MODEL", help="A model's name; see `drivebuild list`.")
+]
+
+
+@app.command()
+def image(
+    context: typer.Context,
+    model: Model,
+    lto: Lto = False,
+    variant: Variant = "",
+    platform: Platform = "",
+    option: Options = None,
+    until: Annotated[
+        str,
+        typer.Option(
+            "--until",
+            metavar="STAGE",
+            help="Stop after this stage; see `drivebuild plan`.",
+        ),
+    ] = "",
+    tag: Annotated[
+        str, typer.Option("--tag", metavar="T", help="Another name for the image.")
+    ] = "",
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs",
+            metavar="N",
+            min=1,
+            help="Compile jobs at a time; default: all processors.",
+        ),
+    ] = None,
+    ca_bundle: Annotated[
+        Path | None,
+        typer.Option(
+            "--ca-bundle",
+            metavar="FILE",
+            help="Certificates of a proxy; they reach no layer.",
+        ),
+    ] = None,
+    source: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--source",
+            metavar="NAME=DIR",
+            help="A local folder or git repository in place of a source.",
+        ),
+    ] = None,
+    build_arg: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--build-arg",
+            metavar="NAME=VALUE",
+            help="A value for an ARG of the Dockerfile.",
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Print the stages and the command; build nothing."
+        ),
+    ] = False,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Run every stage again.")
+    ] = False,
+    progress: Annotated[
+        str,
+        typer.Option(
+            "--progress",
+            metavar="plain|rich|json",
+            help="How progress is shown; rich on a terminal.",
+        ),
+    ] = "",
+) -> None:
+    """Build the image of a model."""
+    from builder.engine.build import Choices
+    from builder.engine.local import local_sources
+    from builder.engine.process import SystemRunner
+    from builder.engine.trust import ca_bundle as bundle_of
+    from builder.engine.trust import proxy_names
+
+    _check_progress(progress)
+    plan = _plan(
+        context,
+        model,
+        platform=platform,
+        variant=variant_of(variant, lto=lto),
+        option=option,
+    )
+    choices = Choices(
+        until=until,
+        tag=tag,
+        jobs=jobs,
+        ca_bundle=bundle_of(ca_bundle, os.environ),
+        sources=local_sources(plan, source or (), SystemRunner()),
+        arguments=dict(_pair(text) for text in build_arg or ()),
+        proxies=proxy_names(os.environ),
+        no_cache=no_cache,
+        retry=_retry(plan, source or (), build_arg or ()),
+    )
+    dockerfile = _dockerfile(plan)
+    if dry_run:
+        _print_dry_run(plan, choices, dockerfile)
+        return
+    record = _build(plan, dockerfile, choices, progress=progress)
+    if progress == "json":
+        _print_json_record(record)
+    else:
+        _print_record(record)
+
+
+def _plan(
+    context: typer.Context,
+    model: str,
+    *,
+    platform: str,
+    variant: str,
+    option: list[str] | None,
+) -> Plan:
+    from builder.plan.make import make_plan
+
+    settings: Settings = context.obj
+    return make_plan(
+        settings.catalog(),
+        model,
+        platform=platform,
+        variant=variant,
+        options=parse_options(option),
+    )
+
+
+def _dockerfile(plan: Plan) -> str:
+    from builder.render.dockerfile import render_dockerfile
+    from builder.source.catalog import read_templates
+
+    return render_dockerfile(plan, read_templates())
+
+
+def _check_progress(progress: str) -> None:
+    from builder.recipe.suggest import one_of
+
+    known = ("plain", "rich", "json")
+    if progress and progress not in known:
+        raise UsageError(
+            f"--progress: there is no {progress!r}", hint=one_of(progress, known)
+        )
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise UsageError(f"--build-arg {text!r}: expected NAME=VALUE")
+    return name, value
+
+
+def _retry(
+    plan: Plan,
+    sources: list[str] | tuple[str, ...],
+    arguments: list[str] | tuple[str, ...],
+) -> str:
+    """Return the command line that makes the same image."""
+    words = ["drivebuild", "image", plan.model.name]
+    if plan.platform.name != plan.model.platform:
+        words += ["--platform", plan.platform.name]
+    if plan.variant != "stock":
+        words += ["--lto"] if plan.variant == "lto" else ["--variant", plan.variant]
+    for name, choice in plan.options.items():
+        words += ["--option", f"{name}={choice}"]
+    for flag, texts in (("--source", sources), ("--build-arg", arguments)):
+        for text in texts:
+            words += [flag, text]
+    return shlex.join(words)
+
+
+def _build(
+    plan: Plan, dockerfile: str, choices: Choices, *, progress: str
+) -> BuildRecord:
+    from builder.cli.live import Say, make_view
+    from builder.engine.base import ensure_base
+    from builder.engine.build import build, declared_arguments, target_of
+    from builder.engine.host import connect
+    from builder.engine.process import SystemRunner
+
+    # Wrong words are said before anything is asked of the engine.
+    target_of(plan, choices.until)
+    for name in choices.arguments:
+        if name not in declared_arguments(dockerfile):
+            break
+    engine, runner = connect(), SystemRunner()
+    quiet = progress == "json"
+    if not quiet:
+        _say_choices(choices)
+    ensure_base(plan.platform, engine=engine, runner=runner, say=Say(quiet=quiet))
+    view = make_view(progress)
+    try:
+        return build(
+            plan, dockerfile, choices, runner=runner, engine=engine, observe=view.update
+        )
+    finally:
+        view.close()
+
+
+def _say_choices(choices: Choices) -> None:
+    if choices.ca_bundle:
+        typer.echo(
+            f"certificates for the build: {choices.ca_bundle.path} ({choices.ca_bundle.why}); they reach no layer"
+        )
+    if choices.proxies:
+        typer.echo(f"proxy settings for the build: {', '.join(choices.proxies)}")
+    for source in choices.sources:
+        typer.echo(f"{source.stage} is {source.note}")
+    for name, value in choices.arguments.items():
+        typer.echo(f"build argument {name}={value}: the image is not the recipe's own")
+
+
+def _print_dry_run(plan: Plan, choices: Choices, dockerfile: str) -> None:
+    from builder.engine.build import build_command, target_of
+
+    for stage in plan.closure(target_of(plan, choices.until)):
+        typer.echo(stage)
+    command = build_command(plan, choices, folder=Path("TEMPORARY"))
+    typer.echo(
+        f"\n{len(dockerfile.splitlines())} lines of Dockerfile; `drivebuild render {plan.model.name}` prints them"
+    )
+    typer.echo(f"\n$ {shlex.join(command)}")
+
+
+def _print_json_record(record: BuildRecord) -> None:
+    import msgspec
+
+    typer.echo(
+        msgspec.json.encode({"event": "record", **msgspec.to_builtins(record)}).decode()
+    )
+
+
+def _print_record(record: BuildRecord) -> None:
+    from builder.cli.live import human_bytes, human_seconds
+
+    width = max((len(stage.name) for stage in record.stages), default=5)
+    for stage in record.ran:
+        typer.echo(f"  {stage.name:{width}}  run     {human_seconds(stage.seconds):>9}")
+    if record.cached:
+        typer.echo(
+            f"  {len(record.cached)} cached: {', '.join(stage.name for stage in record.cached)}"
+        )
+    rows = (
+        (
+            "seconds",
+            f"{record.seconds:.1f} ({len(record.ran)} stages run, {len(record.cached)} cached)",
+        ),
+        ("size", human_bytes(record.size_bytes)),
+        ("tag", record.tag),
+        ("digest", record.digest or record.image_id),
+        ("log", record.log),
+    )
+    for key, value in rows:
+        typer.echo(f"{typer.style(f'{key:8}', bold=True)} {value}")
+
+
+@app.command()
+def base(
+    context: typer.Context,
+    platform: Annotated[
+        str,
+        typer.Argument(
+            metavar="PLATFORM", help="A platform whose base drivebuild makes itself."
+        ),
+    ],
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Make it again, with today's packages.")
+    ] = False,
+) -> None:
+    """Make a platform's base image from the distribution's packages."""
+    from builder.cli.live import Say
+    from builder.engine.base import ensure_base, make_base
+    from builder.engine.host import connect
+    from builder.engine.process import SystemRunner
+    from builder.plan.make import known
+
+    settings: Settings = context.obj
+    wanted = known(settings.catalog().platforms, platform, "platform")
+    engine, runner, say = connect(), SystemRunner(), Say()
+    if rebuild or wanted.base.bootstrap is None:
+        make_base(wanted, runner=runner, say=say)
+        made = True
+    else:
+        made = ensure_base(wanted, engine=engine, runner=runner, say=say)
+    typer.echo(
+        f"{wanted.base.image} {'made' if made else 'is there already; --rebuild makes it again'}"
+    )
+
+
+# `verify` has a module of its own and comes with the build commands.
+from builder.cli import verify  # noqa: F401
