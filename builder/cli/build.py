@@ -25,9 +25,7 @@ if TYPE_CHECKING:
     from builder.engine.record import BuildRecord
     from builder.plan.stage import Plan
 
-Model = Annotated[
-    str, typer.Argument(metavar="MODEL", help="A model's name; see `drivebuild list`.")
-]
+Model = Annotated[str, typer.Argument(metavar="MODEL", help="A model's name; see `drivebuild list`.")]
 
 
 @app.command()
@@ -39,82 +37,40 @@ def image(
     platform: Platform = "",
     option: Options = None,
     until: Annotated[
-        str,
-        typer.Option(
-            "--until",
-            metavar="STAGE",
-            help="Stop after this stage; see `drivebuild plan`.",
-        ),
+        str, typer.Option("--until", metavar="STAGE", help="Stop after this stage; see `drivebuild plan`.")
     ] = "",
-    tag: Annotated[
-        str, typer.Option("--tag", metavar="T", help="Another name for the image.")
-    ] = "",
+    tag: Annotated[str, typer.Option("--tag", metavar="T", help="Another name for the image.")] = "",
     jobs: Annotated[
-        int | None,
-        typer.Option(
-            "--jobs",
-            metavar="N",
-            min=1,
-            help="Compile jobs at a time; default: all processors.",
-        ),
+        int | None, typer.Option("--jobs", metavar="N", min=1, help="Compile jobs at a time; default: all processors.")
     ] = None,
     ca_bundle: Annotated[
-        Path | None,
-        typer.Option(
-            "--ca-bundle",
-            metavar="FILE",
-            help="Certificates of a proxy; they reach no layer.",
-        ),
+        Path | None, typer.Option("--ca-bundle", metavar="FILE", help="Certificates of a proxy; they reach no layer.")
     ] = None,
     source: Annotated[
         list[str] | None,
-        typer.Option(
-            "--source",
-            metavar="NAME=DIR",
-            help="A local folder or git repository in place of a source.",
-        ),
+        typer.Option("--source", metavar="NAME=DIR", help="A local folder or git repository in place of a source."),
     ] = None,
     build_arg: Annotated[
         list[str] | None,
-        typer.Option(
-            "--build-arg",
-            metavar="NAME=VALUE",
-            help="A value for an ARG of the Dockerfile.",
-        ),
+        typer.Option("--build-arg", metavar="NAME=VALUE", help="A value for an ARG of the Dockerfile."),
     ] = None,
     dry_run: Annotated[
-        bool,
-        typer.Option(
-            "--dry-run", help="Print the stages and the command; build nothing."
-        ),
+        bool, typer.Option("--dry-run", help="Print the stages and the command; build nothing.")
     ] = False,
-    no_cache: Annotated[
-        bool, typer.Option("--no-cache", help="Run every stage again.")
-    ] = False,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Run every stage again.")] = False,
     progress: Annotated[
-        str,
-        typer.Option(
-            "--progress",
-            metavar="plain|rich|json",
-            help="How progress is shown; rich on a terminal.",
-        ),
+        str, typer.Option("--progress", metavar="plain|rich|json", help="How progress is shown; rich on a terminal.")
     ] = "",
 ) -> None:
     """Build the image of a model."""
-    from builder.engine.build import Choices
+    from builder.engine.build import Choices, check_arguments
     from builder.engine.local import local_sources
     from builder.engine.process import SystemRunner
     from builder.engine.trust import ca_bundle as bundle_of
     from builder.engine.trust import proxy_names
 
     _check_progress(progress)
-    plan = _plan(
-        context,
-        model,
-        platform=platform,
-        variant=variant_of(variant, lto=lto),
-        option=option,
-    )
+    plan = _plan(context, model, platform=platform, variant=variant_of(variant, lto=lto), option=option)
     choices = Choices(
         until=until,
         tag=tag,
@@ -128,6 +84,7 @@ def image(
     )
     dockerfile = _dockerfile(plan)
     if dry_run:
+        check_arguments(dockerfile, choices)
         _print_dry_run(plan, choices, dockerfile)
         return
     record = _build(plan, dockerfile, choices, progress=progress)
@@ -137,24 +94,11 @@ def image(
         _print_record(record)
 
 
-def _plan(
-    context: typer.Context,
-    model: str,
-    *,
-    platform: str,
-    variant: str,
-    option: list[str] | None,
-) -> Plan:
+def _plan(context: typer.Context, model: str, *, platform: str, variant: str, option: list[str] | None) -> Plan:
     from builder.plan.make import make_plan
 
     settings: Settings = context.obj
-    return make_plan(
-        settings.catalog(),
-        model,
-        platform=platform,
-        variant=variant,
-        options=parse_options(option),
-    )
+    return make_plan(settings.catalog(), model, platform=platform, variant=variant, options=parse_options(option))
 
 
 def _dockerfile(plan: Plan) -> str:
@@ -169,9 +113,7 @@ def _check_progress(progress: str) -> None:
 
     known = ("plain", "rich", "json")
     if progress and progress not in known:
-        raise UsageError(
-            f"--progress: there is no {progress!r}", hint=one_of(progress, known)
-        )
+        raise UsageError(f"--progress: there is no {progress!r}", hint=one_of(progress, known))
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -181,11 +123,7 @@ def _pair(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _retry(
-    plan: Plan,
-    sources: list[str] | tuple[str, ...],
-    arguments: list[str] | tuple[str, ...],
-) -> str:
+def _retry(plan: Plan, sources: list[str] | tuple[str, ...], arguments: list[str] | tuple[str, ...]) -> str:
     """Return the command line that makes the same image."""
     words = ["drivebuild", "image", plan.model.name]
     if plan.platform.name != plan.model.platform:
@@ -200,20 +138,16 @@ def _retry(
     return shlex.join(words)
 
 
-def _build(
-    plan: Plan, dockerfile: str, choices: Choices, *, progress: str
-) -> BuildRecord:
+def _build(plan: Plan, dockerfile: str, choices: Choices, *, progress: str) -> BuildRecord:
     from builder.cli.live import Say, make_view
     from builder.engine.base import ensure_base
-    from builder.engine.build import build, declared_arguments, target_of
+    from builder.engine.build import build, check_arguments, target_of
     from builder.engine.host import connect
     from builder.engine.process import SystemRunner
 
     # Wrong words are said before anything is asked of the engine.
     target_of(plan, choices.until)
-    for name in choices.arguments:
-        if name not in declared_arguments(dockerfile):
-            break
+    check_arguments(dockerfile, choices)
     engine, runner = connect(), SystemRunner()
     quiet = progress == "json"
     if not quiet:
@@ -221,9 +155,7 @@ def _build(
     ensure_base(plan.platform, engine=engine, runner=runner, say=Say(quiet=quiet))
     view = make_view(progress)
     try:
-        return build(
-            plan, dockerfile, choices, runner=runner, engine=engine, observe=view.update
-        )
+        return build(plan, dockerfile, choices, runner=runner, engine=engine, observe=view.update)
     finally:
         view.close()
 
@@ -256,47 +188,33 @@ def _print_dry_run(plan: Plan, choices: Choices, dockerfile: str) -> None:
 def _print_json_record(record: BuildRecord) -> None:
     import msgspec
 
-    typer.echo(
-        msgspec.json.encode({"event": "record", **msgspec.to_builtins(record)}).decode()
-    )
+    typer.echo(msgspec.json.encode({"event": "record", **msgspec.to_builtins(record)}).decode())
 
 
 def _print_record(record: BuildRecord) -> None:
+    from builder.cli.inspect import print_table
     from builder.cli.live import human_bytes, human_seconds
 
-    width = max((len(stage.name) for stage in record.stages), default=5)
-    for stage in record.ran:
-        typer.echo(f"  {stage.name:{width}}  run     {human_seconds(stage.seconds):>9}")
-    if record.cached:
-        typer.echo(
-            f"  {len(record.cached)} cached: {', '.join(stage.name for stage in record.cached)}"
-        )
-    rows = (
-        (
-            "seconds",
-            f"{record.seconds:.1f} ({len(record.ran)} stages run, {len(record.cached)} cached)",
-        ),
+    words = {"done": "run", "cached": "cached"}
+    rows = [(stage.name, words.get(stage.state, stage.state), human_seconds(stage.seconds)) for stage in record.stages]
+    print_table(rows, header=("STAGE", "STATE", "TIME"))
+    typer.echo("")
+    facts = (
+        ("seconds", f"{record.seconds:.1f} ({len(record.ran)} stages run, {len(record.cached)} cached)"),
         ("size", human_bytes(record.size_bytes)),
         ("tag", record.tag),
         ("digest", record.digest or record.image_id),
         ("log", record.log),
     )
-    for key, value in rows:
+    for key, value in facts:
         typer.echo(f"{typer.style(f'{key:8}', bold=True)} {value}")
 
 
 @app.command()
 def base(
     context: typer.Context,
-    platform: Annotated[
-        str,
-        typer.Argument(
-            metavar="PLATFORM", help="A platform whose base drivebuild makes itself."
-        ),
-    ],
-    rebuild: Annotated[
-        bool, typer.Option("--rebuild", help="Make it again, with today's packages.")
-    ] = False,
+    platform: Annotated[str, typer.Argument(metavar="PLATFORM", help="A platform whose base drivebuild makes itself.")],
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="Make it again, with today's packages.")] = False,
 ) -> None:
     """Make a platform's base image from the distribution's packages."""
     from builder.cli.live import Say
@@ -313,9 +231,7 @@ def base(
         made = True
     else:
         made = ensure_base(wanted, engine=engine, runner=runner, say=say)
-    typer.echo(
-        f"{wanted.base.image} {'made' if made else 'is there already; --rebuild makes it again'}"
-    )
+    typer.echo(f"{wanted.base.image} {'made' if made else 'is there already; --rebuild makes it again'}")
 
 
 # `verify` has a module of its own and comes with the build commands.

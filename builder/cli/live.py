@@ -81,17 +81,9 @@ def describe(view: StageView) -> str:
         total = f" of {human_bytes(view.bytes_total)}" if view.bytes_total else ""
         return f"{human_bytes(view.bytes_done)}{total}"
     if view.state == "running":
-        step = (
-            f"step {min(view.step + 1, view.steps)}/{view.steps}, "
-            if view.steps
-            else ""
-        )
+        step = f"step {min(view.step + 1, view.steps)}/{view.steps}, " if view.steps else ""
         return f"{step}{human_seconds(view.seconds)}{': ' + view.line if view.line else ''}"
-    return (
-        human_seconds(view.seconds)
-        if view.state in ("done", "failed", "cancelled")
-        else ""
-    )
+    return human_seconds(view.seconds) if view.state in ("done", "failed", "cancelled") else ""
 
 
 class PlainView:
@@ -139,11 +131,7 @@ class JsonView:
         for view in state.views(now):
             if view.state != self._states.get(view.name):
                 self._states[view.name] = view.state
-                typer.echo(
-                    json.dumps(
-                        {"event": "stage", "time": round(now, 3), **asdict(view)}
-                    )
-                )
+                typer.echo(json.dumps({"event": "stage", "time": round(now, 3), **asdict(view)}))
 
     def close(self) -> None:
         """Nothing to leave behind."""
@@ -186,14 +174,10 @@ class RichView:
         for view in _fitting(views):
             style = STYLES[view.state]
             # Text, not markup: a log line may hold square brackets.
-            table.add_row(
-                Text(view.name), Text(view.state, style), Text(describe(view), style)
-            )
+            table.add_row(Text(view.name), Text(view.state, style), Text(describe(view), style))
         ended = sum(1 for view in views if view.state in ("done", "cached"))
         table.add_row(
-            Text(f"{ended}/{len(views)} stages", "bold"),
-            Text(""),
-            Text(human_seconds(now - self._start), "bold"),
+            Text(f"{ended}/{len(views)} stages", "bold"), Text(""), Text(human_seconds(now - self._start), "bold")
         )
         return table
 
@@ -205,15 +189,7 @@ def _fitting(views: tuple[StageView, ...]) -> list[StageView]:
     room = max(4, shutil.get_terminal_size().lines - 2)
     if len(views) <= room:
         return list(views)
-    rank = {
-        "failed": 0,
-        "running": 0,
-        "downloading": 0,
-        "waiting": 1,
-        "cancelled": 1,
-        "done": 2,
-        "cached": 3,
-    }
+    rank = {"failed": 0, "running": 0, "downloading": 0, "waiting": 1, "cancelled": 1, "done": 2, "cached": 3}
     kept = sorted(range(len(views)), key=lambda index: rank[views[index].state])[:room]
     return [views[index] for index in sorted(kept)]
 

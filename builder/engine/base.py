@@ -26,9 +26,7 @@ def base_commands(bootstrap: Bootstrap, image: str) -> tuple[Argv, Argv]:
     return first, ("docker", "import", "-", image)
 
 
-def ensure_base(
-    platform: Platform, *, engine: Engine, runner: Runner, say: Say
-) -> bool:
+def ensure_base(platform: Platform, *, engine: Engine, runner: Runner, say: Say) -> bool:
     """Make the platform's base image when it is one that drivebuild makes and it is not there. Returns whether it was made.
 
     Raises:
@@ -50,10 +48,7 @@ def make_base(platform: Platform, *, runner: Runner, say: Say) -> None:
     bootstrap = platform.base.bootstrap
     if bootstrap is None:
         message = f"the base image of {platform.name} comes from a registry: {platform.base.image}"
-        raise UsageError(
-            message,
-            hint=f"`docker pull {platform.base.image}`; a build pulls it by itself",
-        )
+        raise UsageError(message, hint=f"`docker pull {platform.base.image}`; a build pulls it by itself")
     first, second = base_commands(bootstrap, platform.base.image)
     clock = " ".join(f"{name}={value}" for name, value in CLOCK.items())
     say(f"{clock} {' '.join(first)} | {' '.join(second)}")
@@ -61,16 +56,10 @@ def make_base(platform: Platform, *, runner: Runner, say: Say) -> None:
     try:
         made, imported = runner.pipe(first, second, tail.feed, env=CLOCK)
     except CommandMissing as error:
-        hint = (
-            "apt-get install mmdebstrap"
-            if error.program == "mmdebstrap"
-            else "install docker"
-        )
+        hint = "apt-get install mmdebstrap" if error.program == "mmdebstrap" else "install docker"
         raise BuildError(error.message, hint=hint) from error
     if made.code != 0:
-        raise BuildError(
-            _failed("mmdebstrap", made.code, made.complaint), hint=_hint(made.complaint)
-        )
+        raise BuildError(_failed("mmdebstrap", made.code, made.complaint), hint=_hint(made.complaint))
     if imported.code != 0:
         raise BuildError(_failed("docker import", imported.code, imported.complaint))
 
@@ -99,21 +88,10 @@ def _failed(command: str, code: int, complaint: str) -> str:
 
 
 def _hint(complaint: str) -> str:
-    if os.geteuid() != 0 and any(
-        word in complaint
-        for word in ("newuidmap", "subuid", "unshare", "superuser", "root")
-    ):
+    if os.geteuid() != 0 and any(word in complaint for word in ("newuidmap", "subuid", "unshare", "superuser", "root")):
         return "run as root, or install uidmap and give this user a range in /etc/subuid and /etc/subgid"
     if "Temporary failure resolving" in complaint or "Could not connect" in complaint:
         return "the distribution's mirror cannot be reached: check the network and /etc/apt/sources.list"
-    if (
-        "no such suite" in complaint
-        or "unable to get default mirror" in complaint
-        or "keyring" in complaint
-    ):
+    if "no such suite" in complaint or "unable to get default mirror" in complaint or "keyring" in complaint:
         return "this system's mmdebstrap does not know the suite; install debian-archive-keyring"
-    return (
-        "the temporary folder's disk is full: TMPDIR names another"
-        if "No space left" in complaint
-        else ""
-    )
+    return "the temporary folder's disk is full: TMPDIR names another" if "No space left" in complaint else ""

@@ -33,6 +33,7 @@ __all__ = [
     "Observer",
     "build",
     "build_command",
+    "check_arguments",
     "declared_arguments",
     "default_tag",
     "target_of",
@@ -69,37 +70,24 @@ def target_of(plan: Plan, until: str) -> str:
         UsageError: for a stage the plan does not have.
     """
     if until and until not in plan.names:
-        raise UsageError(
-            f"--until: the plan has no stage {until!r}", hint=one_of(until, plan.names)
-        )
+        raise UsageError(f"--until: the plan has no stage {until!r}", hint=one_of(until, plan.names))
     return until or plan.names[-1]
 
 
 def default_tag(plan: Plan, until: str) -> str:
     """Return the tag of a target: only the whole image may have the image's own."""
-    return (
-        plan.tag if target_of(plan, until) == plan.names[-1] else f"{plan.tag}-{until}"
-    )
+    return plan.tag if target_of(plan, until) == plan.names[-1] else f"{plan.tag}-{until}"
 
 
 def declared_arguments(dockerfile: str) -> tuple[str, ...]:
     """Return the names of the build arguments that a Dockerfile declares."""
-    return tuple(
-        dict.fromkeys(
-            re.findall(r"^ARG ([A-Za-z_][A-Za-z0-9_]*)", dockerfile, re.MULTILINE)
-        )
-    )
+    return tuple(dict.fromkeys(re.findall(r"^ARG ([A-Za-z_][A-Za-z0-9_]*)", dockerfile, re.MULTILINE)))
 
 
 def build_command(plan: Plan, choices: Choices, *, folder: Path) -> Argv:
     """Return the command that builds what `folder` holds: Dockerfile, an empty context, secrets."""
     words = ["docker", "buildx", "build", "--progress=rawjson", "--load"]
-    words += [
-        "--tag",
-        choices.tag or default_tag(plan, choices.until),
-        "--target",
-        target_of(plan, choices.until),
-    ]
+    words += ["--tag", choices.tag or default_tag(plan, choices.until), "--target", target_of(plan, choices.until)]
     if choices.ca_bundle:
         words += ["--secret", f"id=ca-bundle,src={choices.ca_bundle.path}"]
     if choices.jobs:
@@ -113,12 +101,7 @@ def build_command(plan: Plan, choices: Choices, *, folder: Path) -> Argv:
         words += ["--build-context", f"{source.stage}={source.folder}"]
     if choices.no_cache:
         words.append("--no-cache")
-    words += [
-        "--metadata-file",
-        str(folder / "metadata.json"),
-        "--file",
-        str(folder / "Dockerfile"),
-    ]
+    words += ["--metadata-file", str(folder / "metadata.json"), "--file", str(folder / "Dockerfile")]
     return (*words, str(folder / "context"))
 
 
@@ -146,13 +129,7 @@ class _Run:
     """One build while it lasts."""
 
     def __init__(
-        self,
-        plan: Plan,
-        choices: Choices,
-        dockerfile: str,
-        runner: Runner,
-        engine: Engine,
-        observe: Observer,
+        self, plan: Plan, choices: Choices, dockerfile: str, runner: Runner, engine: Engine, observe: Observer
     ) -> None:
         self._plan, self._choices, self._dockerfile = plan, choices, dockerfile
         self._runner, self._engine, self._observe = runner, engine, observe
@@ -166,14 +143,11 @@ class _Run:
         self._start = time.time()
 
     def to_the_end(self) -> BuildRecord:
-        _check_arguments(self._dockerfile, self._choices)
+        check_arguments(self._dockerfile, self._choices)
         _check_architecture(self._plan, self._facts)
         folder = make_folder(build_folder(self._tag))
         name = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self._start))
-        with (
-            closing(BuildLog(folder / f"{name}.log")) as log,
-            _files(self._dockerfile, self._choices) as files,
-        ):
+        with closing(BuildLog(folder / f"{name}.log")) as log, _files(self._dockerfile, self._choices) as files:
             command = build_command(self._plan, self._choices, folder=files)
             log.text("$ " + " ".join(command))
             outcome: Outcome = "cancelled"
@@ -206,9 +180,7 @@ class _Run:
             self._disk_at = now
             free = self._facts.free_bytes()
             if free is not None:
-                self._least_free = min(
-                    free, self._least_free if self._least_free is not None else free
-                )
+                self._least_free = min(free, self._least_free if self._least_free is not None else free)
         self._observe(self._state, now)
 
     def _finish(self, outcome: Outcome, log: BuildLog) -> None:
@@ -216,9 +188,7 @@ class _Run:
         self._take(self._decoder.finish(), log)
         log.text(f"{outcome} after {time.time() - self._start:.1f} s")
 
-    def _record(
-        self, outcome: Outcome, command: Argv, log: Path, metadata: Mapping[str, object]
-    ) -> BuildRecord:
+    def _record(self, outcome: Outcome, command: Argv, log: Path, metadata: Mapping[str, object]) -> BuildRecord:
         now = time.time()
         image = self._engine.image(self._tag) if outcome == "done" else None
         return BuildRecord(
@@ -230,10 +200,7 @@ class _Run:
             outcome=outcome,
             when=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._start)),
             seconds=round(now - self._start, 3),
-            stages=tuple(
-                StageRecord(name=v.name, state=v.state, seconds=v.seconds)
-                for v in self._state.views(now)
-            ),
+            stages=tuple(StageRecord(name=v.name, state=v.state, seconds=v.seconds) for v in self._state.views(now)),
             command=command,
             log=str(log),
             image_id=image.id if image else "",
@@ -241,26 +208,16 @@ class _Run:
             size_bytes=image.size if image else 0,
             engine=self._facts.version,
             drivebuild=__version__,
-            sources=tuple(
-                f"{source.stage}: {source.note}" for source in self._choices.sources
-            ),
-            arguments=tuple(
-                f"{name}={value}" for name, value in self._choices.arguments.items()
-            ),
+            sources=tuple(f"{source.stage}: {source.note}" for source in self._choices.sources),
+            arguments=tuple(f"{name}={value}" for name, value in self._choices.arguments.items()),
         )
 
     def _error(self, log: Path) -> BuildError:
         failure = self._state.failure
         texts = tuple(self._state.texts)
         stage = failure.stage if failure else ""
-        said = joined(
-            (failure.error, *failure.lines[-SHOWN_LINES:]) if failure else texts
-        )
-        lines = (
-            failure.lines
-            if failure and failure.lines
-            else (said or joined(texts)).splitlines()
-        )[-SHOWN_LINES:]
+        said = joined((failure.error, *failure.lines[-SHOWN_LINES:]) if failure else texts)
+        lines = (failure.lines if failure and failure.lines else (said or joined(texts)).splitlines())[-SHOWN_LINES:]
         known = stage if stage in self._plan.names else ""
         about = Circumstances(
             stage=stage,
@@ -269,23 +226,13 @@ class _Run:
             base=self._plan.platform.name if self._plan.platform.base.bootstrap else "",
             least_free=self._least_free,
         )
-        where = (
-            f"stage {stage!r} of {self._tag} failed"
-            if stage
-            else f"the build of {self._tag} failed"
-        )
-        message = [
-            f"{where}: {_first_line(failure.error) if failure else _last(texts)}"
-        ]
+        where = f"stage {stage!r} of {self._tag} failed" if stage else f"the build of {self._tag} failed"
+        message = [f"{where}: {_first_line(failure.error) if failure else _last(texts)}"]
         message += [f"  | {line}" for line in lines]
         message.append(f"full log: {log}")
         if known and self._choices.retry:
-            message.append(
-                f"retry this stage alone: {self._choices.retry} --until {known}"
-            )
-        return BuildError(
-            "\n".join(message), hint=hint_for(joined((said, *texts)), about)
-        )
+            message.append(f"retry this stage alone: {self._choices.retry} --until {known}")
+        return BuildError("\n".join(message), hint=hint_for(joined((said, *texts)), about))
 
 
 def _first_line(text: str) -> str:
@@ -296,20 +243,19 @@ def _first_line(text: str) -> str:
 
 
 def _last(texts: tuple[str, ...]) -> str:
-    return next(
-        (text for text in reversed(texts) if text.startswith("ERROR")),
-        texts[-1] if texts else "no message",
-    )
+    return next((text for text in reversed(texts) if text.startswith("ERROR")), texts[-1] if texts else "no message")
 
 
-def _check_arguments(dockerfile: str, choices: Choices) -> None:
+def check_arguments(dockerfile: str, choices: Choices) -> None:
+    """Look whether the Dockerfile declares every build argument.
+
+    Raises:
+        UsageError: naming the one it does not declare.
+    """
     declared = declared_arguments(dockerfile)
     for name in choices.arguments:
         if name not in declared:
-            raise UsageError(
-                f"--build-arg: the Dockerfile declares no {name!r}",
-                hint=one_of(name, declared),
-            )
+            raise UsageError(f"--build-arg: the Dockerfile declares no {name!r}", hint=one_of(name, declared))
 
 
 def _check_architecture(plan: Plan, facts: Facts) -> None:
@@ -332,9 +278,7 @@ def _files(dockerfile: str, choices: Choices) -> Iterator[Path]:
             yield folder
     except OSError as error:
         place = error.filename or os.environ.get("TMPDIR", "the temporary folder")
-        raise BuildError(
-            f"{place}: {error.strerror}", hint="TMPDIR names another temporary folder"
-        ) from error
+        raise BuildError(f"{place}: {error.strerror}", hint="TMPDIR names another temporary folder") from error
 
 
 def _metadata(folder: Path) -> Mapping[str, object]:

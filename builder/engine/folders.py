@@ -13,11 +13,7 @@ __all__ = ["build_folder", "make_folder", "trees_folder"]
 
 def build_folder(tag: str) -> Path:
     """Return the folder of an image's record and logs. It need not be there."""
-    return (
-        _home("XDG_STATE_HOME", ".local/state")
-        / "builds"
-        / re.sub(r"[^A-Za-z0-9._-]+", "_", tag)
-    )
+    return _home("XDG_STATE_HOME", ".local/state") / "builds" / re.sub(r"[^A-Za-z0-9._-]+", "_", tag)
 
 
 def trees_folder() -> Path:

@@ -61,10 +61,7 @@ _TABLE: tuple[tuple[str, str], ...] = (
         r"strict_apply: .*expected \d+",
         "the text to edit has changed upstream: look at the file at the pinned commit and mend `find` or `count` in the recipe",
     ),
-    (
-        r"strict_apply: ",
-        "the source differs from what the recipe's copy or edit expects at the pinned commit",
-    ),
+    (r"strict_apply: ", "the source differs from what the recipe's copy or edit expects at the pinned commit"),
     (
         (
             r"digest mismatch|DO NOT MATCH THE HASHES|[Hh]ash mismatch|computed checksum did NOT match|checksum.*mismatch"
@@ -114,9 +111,7 @@ _TABLE: tuple[tuple[str, str], ...] = (
 
 def hint_for(text: str, about: Circumstances) -> str:
     """Return what to do about a failure whose messages are `text`; empty when the cause is not known."""
-    if about.base and re.search(
-        r"load metadata|pull access denied|failed to resolve source metadata", text
-    ):
+    if about.base and re.search(r"load metadata|pull access denied|failed to resolve source metadata", text):
         return f"make the base image: `drivebuild base {about.base}`"
     for pattern, advice in _TABLE[:2]:
         if re.search(pattern, text):
@@ -153,7 +148,9 @@ def _unreachable(host: str, about: Circumstances) -> str:
 
 def _tls(about: Circumstances) -> str:
     if about.ca_bundle:
-        return "a server's certificate is not signed by anything in the CA bundle that was passed: is it the right file?"
+        return (
+            "a server's certificate is not signed by anything in the CA bundle that was passed: is it the right file?"
+        )
     return "a proxy with its own certificates? Pass them: `--ca-bundle FILE` (they reach no layer)"
 
 

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Engine", "Facts", "connect", "require_buildx"]
 
-INSTALL = "install it (Debian 13: apt-get install docker.io docker-cli docker-buildx; `./quickstart` does it on Debian 12)"
+INSTALL = (
+    "install it (Debian 13: apt-get install docker.io docker-cli docker-buildx; `./quickstart` does it on Debian 12)"
+)
 START = "start it: `systemctl start docker`, or `dockerd` as root"
 SOCKET_RIGHTS = "add yourself to the group docker (`usermod -aG docker $USER`, then log in again), or use sudo"
 _ARCHITECTURES = {"amd64": "x86_64", "arm64": "aarch64"}
@@ -78,18 +80,14 @@ class Engine:
         return Image(
             id=str(found["Id"]),
             size=int(found.get("Size", 0)),
-            architecture=_ARCHITECTURES.get(
-                str(found.get("Architecture")), str(found.get("Architecture"))
-            ),
+            architecture=_ARCHITECTURES.get(str(found.get("Architecture")), str(found.get("Architecture"))),
             config=found.get("Config") or {},
             layers=tuple((found.get("RootFS") or {}).get("Layers") or ()),
         )
 
     def history(self, name: str) -> tuple[str, ...]:
         """Return the commands an image says it was made with."""
-        return tuple(
-            str(entry.get("CreatedBy", "")) for entry in self._client.history(name)
-        )
+        return tuple(str(entry.get("CreatedBy", "")) for entry in self._client.history(name))
 
     def save(self, name: str) -> Any:
         """Return the image as a stream of pieces of a tar archive."""
@@ -107,12 +105,7 @@ def connect() -> Engine:
 
     endpoint = _endpoint()
     try:
-        client = docker.APIClient(
-            base_url=endpoint,
-            version="auto",
-            timeout=600,
-            tls=_tls_of_environment(endpoint),
-        )
+        client = docker.APIClient(base_url=endpoint, version="auto", timeout=600, tls=_tls_of_environment(endpoint))
     except (DockerException, OSError, ValueError) as error:
         raise _diagnosed(endpoint, str(error)) from error
     return Engine(client)
@@ -130,10 +123,7 @@ def require_buildx(runner: Runner) -> str:
         raise BuildError(error.message, hint=INSTALL) from error
     if result.code != 0:
         message = "docker has no buildx, and an image with cache and secret mounts needs BuildKit"
-        raise BuildError(
-            message,
-            hint="install the buildx plugin of docker (Debian: package docker-buildx)",
-        )
+        raise BuildError(message, hint="install the buildx plugin of docker (Debian: package docker-buildx)")
     return result.text.split()[1] if len(result.text.split()) > 1 else result.text
 
 
@@ -153,9 +143,7 @@ def _endpoint() -> str:
 
 def _tls_of_environment(endpoint: str) -> Any:
     folder = os.environ.get("DOCKER_CERT_PATH", "")
-    if not (
-        endpoint.startswith("tcp://") and folder and os.environ.get("DOCKER_TLS_VERIFY")
-    ):
+    if not (endpoint.startswith("tcp://") and folder and os.environ.get("DOCKER_TLS_VERIFY")):
         return False
     from docker.tls import TLSConfig
 
@@ -167,12 +155,7 @@ def _tls_of_environment(endpoint: str) -> Any:
 def _diagnosed(endpoint: str, said: str) -> BuildError:
     where = endpoint or "/var/run/docker.sock"
     if "Permission denied" in said or "PermissionError" in said:
-        return BuildError(
-            f"the docker engine at {where} refuses this user", hint=SOCKET_RIGHTS
-        )
+        return BuildError(f"the docker engine at {where} refuses this user", hint=SOCKET_RIGHTS)
     if shutil.which("docker") is None:
-        return BuildError(
-            "there is no docker engine: the command `docker` is not installed",
-            hint=INSTALL,
-        )
+        return BuildError("there is no docker engine: the command `docker` is not installed", hint=INSTALL)
     return BuildError(f"no docker engine answers at {where}", hint=START)

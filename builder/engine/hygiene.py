@@ -17,15 +17,7 @@ __all__ = ["forbidden_path", "look_from_outside"]
 
 # Looked for in every layer: what a later layer deletes can still be read by who has the image.
 _FORBIDDEN = {
-    "secret": (
-        "run/secrets/?*",
-        "*/.netrc",
-        "*/_netrc",
-        "*/.pypirc",
-        "*/.git-credentials",
-        "*/id_rsa",
-        "*/id_ed25519",
-    ),
+    "secret": ("run/secrets/?*", "*/.netrc", "*/_netrc", "*/.pypirc", "*/.git-credentials", "*/id_rsa", "*/id_ed25519"),
     "CA file": ("*/ca-bundle", "*/ca-bundle.pem", "usr/local/share/ca-certificates/?*"),
     "cache": (
         "root/.cache/?*",
@@ -37,19 +29,10 @@ _FORBIDDEN = {
     ),
     "build tree": ("opt/uv/?*", "wheels/?*", "src/?*", "build/?*"),
 }
-_WORDS_IN_HISTORY = (
-    "PRIVATE KEY",
-    "BEGIN CERTIFICATE",
-    "PASSWORD=",
-    "TOKEN=",
-    "_PROXY=",
-    "_proxy=",
-)
+_WORDS_IN_HISTORY = ("PRIVATE KEY", "BEGIN CERTIFICATE", "PASSWORD=", "TOKEN=", "_PROXY=", "_proxy=")
 
 
-def look_from_outside(
-    engine: Engine, tag: str, *, labels: Mapping[str, str], base_layers: int
-) -> tuple[Check, ...]:
+def look_from_outside(engine: Engine, tag: str, *, labels: Mapping[str, str], base_layers: int) -> tuple[Check, ...]:
     """Return the checks that need no container.
 
     Raises:
@@ -57,29 +40,13 @@ def look_from_outside(
     """
     image = engine.image(tag)
     if image is None:
-        raise BuildError(
-            f"there is no image {tag}",
-            hint="`drivebuild image` with the same arguments builds it",
-        )
+        raise BuildError(f"there is no image {tag}", hint="`drivebuild image` with the same arguments builds it")
     user = str(image.config.get("User") or "root")
-    wrong = {
-        key: value
-        for key, value in labels.items()
-        if (image.config.get("Labels") or {}).get(key) != value
-    }
-    leaked = [
-        entry[:200]
-        for entry in engine.history(tag)
-        if any(word in entry for word in _WORDS_IN_HISTORY)
-    ]
+    wrong = {key: value for key, value in labels.items() if (image.config.get("Labels") or {}).get(key) != value}
+    leaked = [entry[:200] for entry in engine.history(tag) if any(word in entry for word in _WORDS_IN_HISTORY)]
     found = _in_layers(_Pieces(engine.save(tag)), skip=base_layers)
     return (
-        Check(
-            "outside",
-            "user of the image",
-            ok=user.split(":")[0] not in ("root", "0"),
-            detail=user,
-        ),
+        Check("outside", "user of the image", ok=user.split(":")[0] not in ("root", "0"), detail=user),
         Check("outside", "labels", ok=not wrong, detail=wrong),
         Check("outside", "history", ok=not leaked, detail=leaked),
         *(
@@ -92,11 +59,7 @@ def look_from_outside(
 def forbidden_path(path: str) -> str:
     """Return what kind of thing that no image may hold a path is; empty for an ordinary one."""
     for kind, patterns in _FORBIDDEN.items():
-        if any(
-            fnmatch.fnmatchcase(path, pattern)
-            or fnmatch.fnmatchcase(f"/{path}", pattern)
-            for pattern in patterns
-        ):
+        if any(fnmatch.fnmatchcase(path, pattern) or fnmatch.fnmatchcase(f"/{path}", pattern) for pattern in patterns):
             return kind
     return ""
 
@@ -126,11 +89,7 @@ def _forbidden_members(file: IO[bytes]) -> Iterator[tuple[str, str]]:
         with tarfile.open(fileobj=file, mode="r|") as layer:
             for member in layer:
                 # An empty file or folder gives nothing away, and a whiteout is the opposite of a file.
-                kind = (
-                    forbidden_path(member.name)
-                    if member.isfile() and member.size
-                    else ""
-                )
+                kind = forbidden_path(member.name) if member.isfile() and member.size else ""
                 if kind:
                     yield kind, member.name
     except tarfile.ReadError:

@@ -29,9 +29,7 @@ class LocalSource:
     note: str
 
 
-def local_sources(
-    plan: Plan, wanted: Sequence[str], runner: Runner
-) -> tuple[LocalSource, ...]:
+def local_sources(plan: Plan, wanted: Sequence[str], runner: Runner) -> tuple[LocalSource, ...]:
     """Return the folders that replace source stages.
 
     Raises:
@@ -39,16 +37,10 @@ def local_sources(
         SourceError: for a git repository without the pinned commit.
     """
     commits = {
-        stage.name: str(stage.inputs.get("commit", ""))
-        for stage in plan.stages
-        if stage.name.startswith(PREFIX)
+        stage.name: str(stage.inputs.get("commit", "")) for stage in plan.stages if stage.name.startswith(PREFIX)
     }
     found = [_local_source(word, commits, runner) for word in wanted]
-    twice = {
-        source.stage
-        for source in found
-        if [other.stage for other in found].count(source.stage) > 1
-    }
+    twice = {source.stage for source in found if [other.stage for other in found].count(source.stage) > 1}
     if twice:
         raise UsageError(f"--source names {', '.join(sorted(twice))} more than once")
     return tuple(found)
@@ -61,19 +53,13 @@ def _local_source(word: str, commits: Mapping[str, str], runner: Runner) -> Loca
     stage = name if name.startswith(PREFIX) else PREFIX + name
     if stage not in commits:
         known = [known.removeprefix(PREFIX) for known in commits]
-        raise UsageError(
-            f"--source: the plan has no source {name!r}", hint=one_of(name, known)
-        )
+        raise UsageError(f"--source: the plan has no source {name!r}", hint=one_of(name, known))
     folder = Path(path).expanduser().resolve()
     if not folder.is_dir():
         raise UsageError(f"--source {name}: {path} is no folder")
     repository = _git_dir(folder)
     if repository is None or not commits[stage]:
-        return LocalSource(
-            stage,
-            folder,
-            f"{folder} as it is: nothing checks that it is what the recipe pins",
-        )
+        return LocalSource(stage, folder, f"{folder} as it is: nothing checks that it is what the recipe pins")
     tree = _exported(repository, commits[stage], runner, shown=folder)
     return LocalSource(stage, tree, f"commit {commits[stage][:12]} of {folder}")
 
@@ -89,20 +75,11 @@ def _git_dir(folder: Path) -> Path | None:
 
 def _exported(repository: Path, commit: str, runner: Runner, *, shown: Path) -> Path:
     """Return a folder with exactly the files of `commit`: what is uncommitted or untracked stays out."""
-    base = (
-        "git",
-        f"--git-dir={repository}",
-        "-c",
-        "core.autocrlf=false",
-        "-c",
-        "core.bare=false",
-    )
+    base = ("git", f"--git-dir={repository}", "-c", "core.autocrlf=false", "-c", "core.bare=false")
     _git(runner, (*base, "rev-parse", "--git-dir"), shown)
     if runner.run((*base, "cat-file", "-e", f"{commit}^{{commit}}")).code != 0:
         hint = f"`git -C {shown} fetch origin {commit}`, where the host can be reached"
-        raise SourceError(
-            f"{shown} does not have the pinned commit {commit}", hint=hint
-        )
+        raise SourceError(f"{shown} does not have the pinned commit {commit}", hint=hint)
     target = trees_folder() / commit
     if target.is_dir():
         return target
@@ -110,17 +87,9 @@ def _exported(repository: Path, commit: str, runner: Runner, *, shown: Path) -> 
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".export-") as scratch:
         tree = Path(scratch) / "tree"
         tree.mkdir()
-        environment = {
-            "GIT_INDEX_FILE": str(Path(scratch) / "index"),
-            "GIT_TERMINAL_PROMPT": "0",
-        }
+        environment = {"GIT_INDEX_FILE": str(Path(scratch) / "index"), "GIT_TERMINAL_PROMPT": "0"}
         _git(runner, (*base, "read-tree", commit), shown, environment)
-        _git(
-            runner,
-            (*base, f"--work-tree={tree}", "checkout-index", "--all", "--force"),
-            shown,
-            environment,
-        )
+        _git(runner, (*base, f"--work-tree={tree}", "checkout-index", "--all", "--force"), shown, environment)
         _moved(tree, target)
     return target
 
@@ -136,18 +105,11 @@ def _moved(tree: Path, target: Path) -> None:
         shutil.rmtree(tree)
 
 
-def _git(
-    runner: Runner,
-    argv: tuple[str, ...],
-    shown: Path,
-    env: Mapping[str, str] | None = None,
-) -> Result:
+def _git(runner: Runner, argv: tuple[str, ...], shown: Path, env: Mapping[str, str] | None = None) -> Result:
     try:
         result = runner.run(argv, env=env)
     except CommandMissing as error:
-        raise SourceError(
-            error.message, hint="install git, or export the commit's files to a folder"
-        ) from error
+        raise SourceError(error.message, hint="install git, or export the commit's files to a folder") from error
     if result.code != 0:
         raise SourceError(f"{shown}: git {argv[-2]} failed: {result.complaint}")
     return result

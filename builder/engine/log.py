@@ -21,9 +21,7 @@ class BuildLog:
         try:
             self._file = path.open("w", encoding="utf-8", errors="replace", buffering=1)
         except OSError as error:
-            raise BuildError(
-                f"{path}: {error.strerror}", hint="XDG_STATE_HOME names another place"
-            ) from error
+            raise BuildError(f"{path}: {error.strerror}", hint="XDG_STATE_HOME names another place") from error
 
     def close(self) -> None:
         """Close the file."""

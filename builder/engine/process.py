@@ -57,9 +57,7 @@ class Result:
 class Runner(Protocol):
     """Starts commands. Tests bring one that only writes down what it was asked."""
 
-    def run(
-        self, argv: Argv, *, stdin: bytes = b"", env: Mapping[str, str] | None = None
-    ) -> Result:
+    def run(self, argv: Argv, *, stdin: bytes = b"", env: Mapping[str, str] | None = None) -> Result:
         """Run a command to its end and return what it printed.
 
         Raises:
@@ -67,9 +65,7 @@ class Runner(Protocol):
         """
         ...
 
-    def stream(
-        self, argv: Argv, feed: Feed, *, tick: float = 0.25, stdin: bytes = b""
-    ) -> int:
+    def stream(self, argv: Argv, feed: Feed, *, tick: float = 0.25, stdin: bytes = b"") -> int:
         """Run a command, hand its output to `feed` as it comes, and return the exit status.
 
         Raises:
@@ -79,13 +75,7 @@ class Runner(Protocol):
         ...
 
     def pipe(
-        self,
-        first: Argv,
-        second: Argv,
-        feed: Feed,
-        *,
-        tick: float = 0.25,
-        env: Mapping[str, str] | None = None,
+        self, first: Argv, second: Argv, feed: Feed, *, tick: float = 0.25, env: Mapping[str, str] | None = None
     ) -> tuple[Result, Result]:
         """Run `first | second`; `feed` gets what `first` says on standard error.
 
@@ -99,29 +89,17 @@ class Runner(Protocol):
 class SystemRunner:
     """Starts real processes, each in a session of its own, so that an interrupt reaches all of it or nothing."""
 
-    def run(
-        self, argv: Argv, *, stdin: bytes = b"", env: Mapping[str, str] | None = None
-    ) -> Result:
+    def run(self, argv: Argv, *, stdin: bytes = b"", env: Mapping[str, str] | None = None) -> Result:
         """See `Runner.run`."""
-        process = _start(
-            argv,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=env,
-        )
+        process = _start(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env)
         with _interruptible((process,)):
             stdout, stderr = process.communicate(stdin)
         return Result(process.returncode, stdout, stderr)
 
-    def stream(
-        self, argv: Argv, feed: Feed, *, tick: float = 0.25, stdin: bytes = b""
-    ) -> int:
+    def stream(self, argv: Argv, feed: Feed, *, tick: float = 0.25, stdin: bytes = b"") -> int:
         """See `Runner.stream`."""
         source = subprocess.PIPE if stdin else subprocess.DEVNULL
-        process = _start(
-            argv, stdin=source, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        )
+        process = _start(argv, stdin=source, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         with _interruptible((process,), feed):
             if process.stdin:
                 process.stdin.write(stdin)
@@ -130,29 +108,12 @@ class SystemRunner:
             return process.wait()
 
     def pipe(
-        self,
-        first: Argv,
-        second: Argv,
-        feed: Feed,
-        *,
-        tick: float = 0.25,
-        env: Mapping[str, str] | None = None,
+        self, first: Argv, second: Argv, feed: Feed, *, tick: float = 0.25, env: Mapping[str, str] | None = None
     ) -> tuple[Result, Result]:
         """See `Runner.pipe`."""
-        writer = _start(
-            first,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=env,
-        )
+        writer = _start(first, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env)
         try:
-            reader = _start(
-                second,
-                stdin=writer.stdout,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-            )
+            reader = _start(second, stdin=writer.stdout, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         except CommandMissing:
             _stop((writer,))
             raise
@@ -168,14 +129,10 @@ class SystemRunner:
         with _interruptible((writer, reader)):
             _drain(writer.stderr, keep, tick)
             stdout, stderr = reader.communicate()
-            return Result(writer.wait(), b"", bytes(kept)), Result(
-                reader.returncode, stdout, stderr
-            )
+            return Result(writer.wait(), b"", bytes(kept)), Result(reader.returncode, stdout, stderr)
 
 
-def _start(
-    argv: Argv, *, env: Mapping[str, str] | None = None, **streams: Any
-) -> subprocess.Popen[bytes]:
+def _start(argv: Argv, *, env: Mapping[str, str] | None = None, **streams: Any) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(
             argv,
@@ -205,9 +162,7 @@ def _drain(stream: IO[bytes] | None, feed: Feed, tick: float) -> None:
 
 
 @contextlib.contextmanager
-def _interruptible(
-    processes: tuple[subprocess.Popen[bytes], ...], feed: Feed | None = None
-) -> Iterator[None]:
+def _interruptible(processes: tuple[subprocess.Popen[bytes], ...], feed: Feed | None = None) -> Iterator[None]:
     """Whatever leaves the block early stops the processes first."""
     try:
         with _signals_as_interrupt():
@@ -241,17 +196,12 @@ def _signals_as_interrupt() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _stop(
-    processes: tuple[subprocess.Popen[bytes], ...], feed: Feed | None = None
-) -> None:
+def _stop(processes: tuple[subprocess.Popen[bytes], ...], feed: Feed | None = None) -> None:
     """Interrupt the processes, give them time to end in order, and kill what is left."""
     try:
         _signal(processes, signal.SIGINT)
         deadline = time.monotonic() + PATIENCE
-        while (
-            any(process.poll() is None for process in processes)
-            and time.monotonic() < deadline
-        ):
+        while any(process.poll() is None for process in processes) and time.monotonic() < deadline:
             _read_rest(processes[0], feed)
     finally:
         _signal(processes, signal.SIGKILL)
@@ -274,9 +224,7 @@ def _read_rest(process: subprocess.Popen[bytes], feed: Feed | None) -> None:
                 time.sleep(0.05)
 
 
-def _signal(
-    processes: tuple[subprocess.Popen[bytes], ...], number: signal.Signals
-) -> None:
+def _signal(processes: tuple[subprocess.Popen[bytes], ...], number: signal.Signals) -> None:
     for process in processes:
         if process.poll() is None:
             with contextlib.suppress(ProcessLookupError):

@@ -145,11 +145,7 @@ def _of_value(value: Mapping[str, Any]) -> Iterable[Event]:
             completed=bool(item.get("completed")),
         )
     for item in value.get("logs") or ():
-        yield Log(
-            vertex=item.get("vertex", ""),
-            data=_decoded(item.get("data")),
-            stream=int(item.get("stream") or 1),
-        )
+        yield Log(vertex=item.get("vertex", ""), data=_decoded(item.get("data")), stream=int(item.get("stream") or 1))
     for item in value.get("warnings") or ():
         short = _decoded(item.get("short"))
         if short:

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from builder.engine.folders import build_folder
+from builder.engine.state import EXPORT
 from builder.errors import BuildError
 
 __all__ = ["BuildRecord", "StageRecord", "read_record", "write_record"]
@@ -52,7 +53,7 @@ class BuildRecord(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def ran(self) -> tuple[StageRecord, ...]:
         """Stages that did work."""
-        return tuple(stage for stage in self.stages if stage.state == "done")
+        return tuple(stage for stage in self.stages if stage.state == "done" and stage.name != EXPORT)
 
     @property
     def cached(self) -> tuple[StageRecord, ...]:
@@ -82,9 +83,7 @@ def write_record(record: BuildRecord) -> Path:
 def read_record(tag: str) -> BuildRecord | None:
     """Return the record of an image's last build, or None when there is none that can be read."""
     try:
-        return msgspec.json.decode(
-            (build_folder(tag) / RECORD).read_bytes(), type=BuildRecord
-        )
+        return msgspec.json.decode((build_folder(tag) / RECORD).read_bytes(), type=BuildRecord)
     except (OSError, msgspec.MsgspecError):
         return None
 

@@ -12,16 +12,13 @@ from builder.engine.progress import Event, Log, Status, Text, Vertex
 
 __all__ = ["EXPORT", "BuildState", "Failure", "StageView", "State"]
 
-State = Literal[
-    "waiting", "downloading", "running", "cached", "done", "failed", "cancelled"
-]
+State = Literal["waiting", "downloading", "running", "cached", "done", "failed", "cancelled"]
 
 EXPORT = "export"
 """Name under which writing the image is shown; no Dockerfile stage has it."""
 
 _STEP = re.compile(
-    r"\[(?:[a-z0-9]+/[a-z0-9/]+ )?(?P<stage>[^\s\]]+) +(?P<step>\d+)/(?P<steps>\d+)\] (?P<what>.*)",
-    re.DOTALL,
+    r"\[(?:[a-z0-9]+/[a-z0-9/]+ )?(?P<stage>[^\s\]]+) +(?P<step>\d+)/(?P<steps>\d+)\] (?P<what>.*)", re.DOTALL
 )
 _CONTEXT = re.compile(r"\[context (?P<stage>[^\s\]]+)\] (?P<what>.*)", re.DOTALL)
 _CANCELLED = re.compile(r"context cancell?ed")
@@ -83,17 +80,12 @@ class _Step:
     def ran(self) -> bool:
         """Whether it did work of its own; a base image or a local folder that is already there is none."""
         present = not self.number or (self.what.startswith("FROM ") and not self.parts)
-        return (
-            self.started and not self.cached and (not present or self.stage == EXPORT)
-        )
+        return self.started and not self.cached and not self.old and (not present or self.stage == EXPORT)
 
     def seconds(self, now: float) -> float:
-        if self.cached:
+        if self.cached or self.old:
             return 0.0
-        return sum(
-            max(0.0, (now if end is None else end) - start)
-            for start, end in self.spans.items()
-        )
+        return sum(max(0.0, (now if end is None else end) - start) for start, end in self.spans.items())
 
     def tail(self) -> tuple[str, ...]:
         return (*self.lines, *((self.partial,) if self.partial.strip() else ()))
@@ -144,9 +136,7 @@ class BuildState:
         """Return the first step that failed by itself, not because another did."""
         for step in self._steps.values():
             if step.error and not _CANCELLED.search(step.error):
-                return Failure(
-                    step.stage, step.what or step.name, step.error, step.tail()
-                )
+                return Failure(step.stage, step.what or step.name, step.error, step.tail())
         return None
 
     def _vertex(self, event: Vertex) -> None:
@@ -175,13 +165,7 @@ class BuildState:
     def _view(self, name: str, steps: list[_Step], now: float) -> StageView:
         state = self._state(steps)
         active = next((step for step in steps if step.active), None)
-        parts = [
-            part
-            for step in steps
-            if step.active
-            for part in step.parts.values()
-            if part.total or part.current
-        ]
+        parts = [part for step in steps if step.active for part in step.parts.values() if part.total or part.current]
         shown = active or (steps[-1] if steps else None)
         return StageView(
             name=name,
@@ -189,10 +173,7 @@ class BuildState:
             seconds=round(sum(step.seconds(now) for step in steps if step.ran), 3),
             step=sum(1 for step in steps if step.started and not step.active),
             steps=max((step.of for step in steps), default=0),
-            bytes_done=sum(
-                part.total if part.completed and part.total else part.current
-                for part in parts
-            ),
+            bytes_done=sum(part.total if part.completed and part.total else part.current for part in parts),
             bytes_total=sum(part.total for part in parts),
             line=_last_line(shown),
         )
@@ -205,14 +186,8 @@ class BuildState:
         if any(step.active for step in steps):
             if self._outcome in ("failed", "cancelled"):
                 return "cancelled"
-            busy = [
-                part for step in steps if step.active for part in step.parts.values()
-            ]
-            return (
-                "downloading"
-                if any(part.current and not part.completed for part in busy)
-                else "running"
-            )
+            busy = [part for step in steps if step.active for part in step.parts.values()]
+            return "downloading" if any(part.current and not part.completed for part in busy) else "running"
         if self._outcome == "done" or (steps and all(step.started for step in steps)):
             return "done" if any(step.ran for step in steps) else "cached"
         # Between two of its steps a stage waits for a stage it copies from; that is still its own turn.
@@ -222,9 +197,7 @@ class BuildState:
 def _named(name: str) -> _Step:
     match = _STEP.match(name)
     if match:
-        return _Step(
-            name, match["stage"], match["what"], int(match["step"]), int(match["steps"])
-        )
+        return _Step(name, match["stage"], match["what"], int(match["step"]), int(match["steps"]))
     match = _CONTEXT.match(name)
     if match:
         return _Step(name, match["stage"], match["what"])

@@ -49,12 +49,7 @@ def ca_bundle(wanted: Path | None, environment: Mapping[str, str]) -> CaBundle |
 
 def proxy_names(environment: Mapping[str, str]) -> tuple[str, ...]:
     """Return the caller's proxy variables; only the names, so that no password stands in a command."""
-    return tuple(
-        name
-        for base in _PROXIES
-        for name in (base, base.lower())
-        if environment.get(name)
-    )
+    return tuple(name for base in _PROXIES for name in (base, base.lower()) if environment.get(name))
 
 
 def _require_pem(path: Path) -> None:
@@ -63,6 +58,4 @@ def _require_pem(path: Path) -> None:
     except OSError as error:
         raise UsageError(f"--ca-bundle {path}: {error.strerror}") from error
     if b"-----BEGIN CERTIFICATE-----" not in text:
-        raise UsageError(
-            f"--ca-bundle {path}: holds no certificate", hint="a PEM file is wanted"
-        )
+        raise UsageError(f"--ca-bundle {path}: holds no certificate", hint="a PEM file is wanted")

@@ -20,9 +20,7 @@ __all__ = ["Check", "Probe", "expectations", "probes", "run_probe"]
 
 MOUNT = "/tmp/in_image"  # a path in the image, and one that the hygiene check knows
 EXPECT = "expect.json"
-_REQUIREMENT = re.compile(
-    r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)==(?P<version>[^\s;]+)(?: ; (?P<marker>[^-]*))?"
-)
+_REQUIREMENT = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)==(?P<version>[^\s;]+)(?: ; (?P<marker>[^-]*))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +49,7 @@ class Probe:
 
 def expectations(plan: Plan, catalog: Catalog, *, target: str) -> dict[str, Any]:
     """Return what the plan promises about the image, as JSON values."""
-    architecture = {"arm64": "aarch64", "AMD64": "x86_64"}.get(
-        machine.machine(), machine.machine()
-    )
+    architecture = {"arm64": "aarch64", "AMD64": "x86_64"}.get(machine.machine(), machine.machine())
     env = next(stage for stage in plan.stages if stage.name == "env")
     platform = plan.platform
     return {
@@ -69,9 +65,7 @@ def expectations(plan: Plan, catalog: Catalog, *, target: str) -> dict[str, Any]
         "components": sorted(_components(plan)),
         "preload": str(env.inputs.get("preload", "")).split(),
         "pip_check": list(plan.model.requirements.conflicts.get(platform.name, ())),
-        "environment": dict(platform.environment) | dict(plan.model.environment)
-        if target == "image"
-        else {},
+        "environment": dict(platform.environment) | dict(plan.model.environment) if target == "image" else {},
     }
 
 
@@ -90,18 +84,12 @@ def _versions(plan: Plan, catalog: Catalog, architecture: str) -> dict[str, str 
             found[component.package] = use.version
     # A pin without a version keeps a package out altogether.
     pins = (*plan.platform.pins, *plan.model.requirements.pins)
-    out = {
-        pin.package: None
-        for pin in pins
-        if pin.version is None and pin.on in (None, plan.platform.accelerator)
-    }
+    out = {pin.package: None for pin in pins if pin.version is None and pin.on in (None, plan.platform.accelerator)}
     return {**out, **found}
 
 
 def _components(plan: Plan) -> set[str]:
-    return {
-        stage.name for stage in plan.stages if stage.template in ("wheel", "tcmalloc")
-    }
+    return {stage.name for stage in plan.stages if stage.template in ("wheel", "tcmalloc")}
 
 
 def probes(expect: Mapping[str, Any], scripts: Iterable[str]) -> tuple[Probe, ...]:
@@ -109,69 +97,34 @@ def probes(expect: Mapping[str, Any], scripts: Iterable[str]) -> tuple[Probe, ..
     text = json.dumps(expect)
     preload = bool(expect["preload"])
     known = {
-        "versions.py": (
-            Probe(script="versions.py", stdin=json.dumps(expect["versions"])),
-        ),
-        "pip_check.py": (
-            Probe(
-                script="pip_check.py",
-                arguments=("-",),
-                stdin="\n".join(expect["pip_check"]),
-            ),
-        ),
+        "versions.py": (Probe(script="versions.py", stdin=json.dumps(expect["versions"])),),
+        "pip_check.py": (Probe(script="pip_check.py", arguments=("-",), stdin="\n".join(expect["pip_check"])),),
         "tcmalloc.py": (
-            Probe(
-                script="tcmalloc.py",
-                arguments=("yes" if preload else "no",),
-                label="under the entrypoint",
-            ),
-            Probe(
-                script="tcmalloc.py",
-                arguments=("no",),
-                entrypoint=False,
-                label="elsewhere",
-            ),
+            Probe(script="tcmalloc.py", arguments=("yes" if preload else "no",), label="under the entrypoint"),
+            Probe(script="tcmalloc.py", arguments=("no",), entrypoint=False, label="elsewhere"),
         ),
         "user.py": (
             Probe(script="user.py", arguments=("1000",)),
             # uid and gid follow the caller at run time, whoever that is.
-            Probe(
-                script="user.py",
-                arguments=("4321",),
-                user="4321:4321",
-                label="with --user 4321",
-            ),
+            Probe(script="user.py", arguments=("4321",), user="4321:4321", label="with --user 4321"),
         ),
         "hygiene.py": (Probe(script="hygiene.py", user="0", entrypoint=False),),
         "mmcv_ops.py": (Probe(script="mmcv_ops.py", needs="mmcv"),),
         "mmdet_forward.py": (Probe(script="mmdet_forward.py", needs="mmdet"),),
         "mmdet3d_forward.py": (Probe(script="mmdet3d_forward.py", needs="mmdet3d"),),
     }
-    wanted = [
-        probe
-        for name in sorted(scripts)
-        for probe in known.get(name, (Probe(script=name, stdin=text),))
-    ]
-    return tuple(
-        probe
-        for probe in wanted
-        if not probe.needs or probe.needs in expect["components"]
-    )
+    wanted = [probe for name in sorted(scripts) for probe in known.get(name, (Probe(script=name, stdin=text),))]
+    return tuple(probe for probe in wanted if not probe.needs or probe.needs in expect["components"])
 
 
-def run_probe(
-    probe: Probe, *, tag: str, folder: Path, expect: Mapping[str, Any], runner: Runner
-) -> tuple[Check, ...]:
+def run_probe(probe: Probe, *, tag: str, folder: Path, expect: Mapping[str, Any], runner: Runner) -> tuple[Check, ...]:
     """Run one script in a container without network and return its checks; a script that says nothing has failed."""
     with tempfile.TemporaryDirectory(prefix="drivebuild-verify-") as name:
         scratch = Path(name)
         scratch.chmod(0o755)
         file = scratch / EXPECT
         file.write_text(json.dumps(expect), encoding="utf-8")
-        result = runner.run(
-            _command(probe, tag=tag, folder=folder, file=file),
-            stdin=probe.stdin.encode(),
-        )
+        result = runner.run(_command(probe, tag=tag, folder=folder, file=file), stdin=probe.stdin.encode())
     checks = tuple(_checks(probe, result.text))
     if result.code == 0 and checks:
         return checks
@@ -179,29 +132,15 @@ def run_probe(
         return checks
     if result.code == 125 and not checks:
         raise BuildError(
-            f"docker run failed: {result.complaint}",
-            hint="is the image built? `drivebuild image` does it",
+            f"docker run failed: {result.complaint}", hint="is the image built? `drivebuild image` does it"
         )
     tail = "\n".join(result.complaint.splitlines()[-15:])
-    return (
-        *checks,
-        Check(
-            probe.script,
-            "ended in order",
-            ok=False,
-            detail=f"exit code {result.code}: {tail}",
-        ),
-    )
+    return (*checks, Check(probe.script, "ended in order", ok=False, detail=f"exit code {result.code}: {tail}"))
 
 
 def _command(probe: Probe, *, tag: str, folder: Path, file: Path) -> tuple[str, ...]:
     words = ["docker", "run", "--rm", "--interactive", "--network", "none"]
-    words += [
-        "--volume",
-        f"{folder}:{MOUNT}:ro",
-        "--volume",
-        f"{file}:/run/drivebuild/{EXPECT}:ro",
-    ]
+    words += ["--volume", f"{folder}:{MOUNT}:ro", "--volume", f"{file}:/run/drivebuild/{EXPECT}:ro"]
     words += ["--env", f"DRIVEBUILD_EXPECT=/run/drivebuild/{EXPECT}"]
     if probe.user:
         words += ["--user", probe.user]
@@ -221,12 +160,7 @@ def _checks(probe: Probe, output: str) -> Iterable[Check]:
             continue
         if isinstance(found, dict) and "check" in found:
             name = f"{found['check']} {probe.label}".strip()
-            yield Check(
-                probe.script,
-                name,
-                ok=bool(found.get("ok")),
-                detail=found.get("detail", ""),
-            )
+            yield Check(probe.script, name, ok=bool(found.get("ok")), detail=found.get("detail", ""))
 
 
 Report = Callable[[Check], None]

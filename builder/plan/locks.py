@@ -42,6 +42,9 @@ def parse_lock(text: str, path: str) -> Pinned:
         if not match:
             hint = "locks are generated: run `drivebuild lock`"
             raise PlanError(f"locks/{path}:{number}: not a pinned requirement with hashes: {line[:80]!r}", hint=hint)
+        if match["name"] in pinned:
+            hint = "locks are generated: run `drivebuild lock`"
+            raise PlanError(f"locks/{path}:{number}: {match['name']!r} is pinned twice", hint=hint)
         hashes = tuple(part.removeprefix("--hash=sha256:") for part in match["hashes"].split())
         pinned[match["name"]] = (match["version"], hashes)
     return pinned

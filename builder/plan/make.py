@@ -247,7 +247,7 @@ def _source_stage(name: str, source: Source) -> StageSpec:
                 "python": PYTHON_STOCK,
             }
             uses = (PYTHON_STOCK, "torch")
-            return StageSpec(name=stage, template="source-index", base="build-base", inputs=inputs, uses=uses)
+            return StageSpec(name=stage, template="source-index", base="base", inputs=inputs, uses=uses)
 
 
 def _archive_name(source: Source) -> str:
@@ -353,6 +353,7 @@ def _changed_source_stage(
         "root": f"/build/{use.name}",
         "directory": ".",
         "trees": (),
+        "outputs": (),
         **_step_inputs(steps, patch_in="."),
     }
     return StageSpec(
@@ -462,6 +463,7 @@ def _env_stage(scope: _Scope) -> StageSpec:
         "python": python,
         "requirements": merged(own, scope.platform.architectures),
         "wheels": wheels,
+        "packages": tuple(scope.catalog.components[name].package for name in wheels),
         "tcmalloc_stage": tcmalloc,
         "preload": _preload(scope, tcmalloc),
         "cann_home": scope.cann_home,
@@ -500,10 +502,16 @@ def _tree_stage(scope: _Scope) -> StageSpec:
         "root": scope.workspace,
         "directory": model.tree.directory,
         "trees": trees,
+        "outputs": _outputs(model),
         **_step_inputs(steps, patch_in=model.tree.directory),
     }
     uses = (f"src-{model.tree.source}", "tools", *inputs["sources"], *(tree["stage"] for tree in trees))
     return StageSpec(name="tree", template="tree", base="build-base", inputs=inputs, uses=uses)
+
+
+def _outputs(model: Model) -> tuple[str, ...]:
+    """Return the folders that jobs write: they exist in the image, so that a volume there belongs to its user."""
+    return tuple(sorted({output for job in model.jobs for output in job.outputs}))
 
 
 def _overlay_stages(scope: _Scope) -> Iterable[StageSpec]:

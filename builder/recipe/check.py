@@ -13,7 +13,16 @@ from typing import Any
 
 from builder.recipe.suggest import one_of
 from builder.recipe.text import DataPath, Document, Mistake
-from builder.recipe.types import Catalog, Copy, Model, Patch, Platform, SourcesFile
+from builder.recipe.types import (
+    ArchiveSource,
+    Catalog,
+    Copy,
+    GitSource,
+    Model,
+    Patch,
+    Platform,
+    SourcesFile,
+)
 
 __all__ = ["Named", "check", "cycle"]
 
@@ -77,6 +86,28 @@ def _platform_variants(catalog: Catalog, platform: Platform, doc: Document) -> I
             yield doc.mistake(("python", "compiler"), message)
 
 
+def _platform_compilers(catalog: Catalog, platform: Platform, doc: Document) -> Iterator[Mistake]:
+    if "stock" not in platform.variants:
+        message = "variants: 'stock' is missing; what is compiled is compiled against it"
+        yield doc.mistake(("variants",), message)
+    system = catalog.systems.get(platform.system)
+    for variant, compiler in platform.python.compiler.items():
+        if system and compiler not in system.toolchains:
+            message = f"python.compiler.{variant}: {system.name} has no toolchain {compiler!r}"
+            yield doc.mistake(("python", "compiler", variant), message)
+
+
+def _platform_sources(catalog: Catalog, platform: Platform, doc: Document) -> Iterator[Mistake]:
+    if isinstance(catalog.sources.get(platform.python.source), GitSource):
+        message = f"python.source: {platform.python.source!r} is a git source; Python is built from an archive"
+        yield doc.mistake(("python", "source"), message)
+    for architecture, names in platform.wheels.items():
+        for index, name in enumerate(names):
+            if not isinstance(catalog.sources.get(name, None), ArchiveSource | None):
+                message = f"wheels.{architecture}.{index}: {name!r} is no archive source; a wheel is a file"
+                yield doc.mistake(("wheels", architecture, index), message)
+
+
 def _platform_accelerator(catalog: Catalog, platform: Platform, doc: Document) -> Iterator[Mistake]:
     if platform.accelerator == "npu" and platform.cann is None:
         yield doc.mistake((), "cann: a platform for NPUs names its CANN release")
@@ -89,6 +120,8 @@ _PLATFORM_RULES: tuple[Callable[[Catalog, Platform, Document], Iterator[Mistake]
     _platform_names,
     _platform_wheels,
     _platform_variants,
+    _platform_compilers,
+    _platform_sources,
     _platform_accelerator,
 )
 
@@ -108,6 +141,10 @@ def _component_names(catalog: Catalog, named: Named) -> Iterator[Mistake]:
             if isinstance(step, Patch | Copy) and step.source not in catalog.sources:
                 path = ("versions", version, "steps", index, "source")
                 yield _unknown(doc, path, "source", step.source, catalog.sources)
+            if step.when:
+                path = ("versions", version, "steps", index, "when")
+                message = f"versions.{version}.steps.{index}.when: options belong to a model, a component has none"
+                yield doc.mistake(path, message, hint="move the step to the model")
 
 
 def _component_cycles(found: Found) -> Iterator[Mistake]:
@@ -158,6 +195,22 @@ def _model_names(catalog: Catalog, model: Model, doc: Document) -> Iterator[Mist
     for path, source in named:
         if source and source not in catalog.sources:
             yield _unknown(doc, path, "source", source, catalog.sources)
+
+
+def _model_trees(catalog: Catalog, model: Model, doc: Document) -> Iterator[Mistake]:
+    """What is copied from as a tree must be one: an archive's stage holds one file."""
+    wanted: list[tuple[DataPath, str]] = [(("tree", "source"), model.tree.source)]
+    for path, step in _steps(model):
+        if isinstance(step, Patch | Copy) and step.source:
+            wanted.append(((*path, "source"), step.source))
+        elif isinstance(step, Copy) and path[0] == "components":
+            spelled = ".".join(map(str, path))
+            hint = "before a component is built, the model's own tree is not there; use an overlay"
+            yield doc.mistake(path, f"{spelled}: the key 'source' is missing", hint=hint)
+    for path, source in wanted:
+        if not isinstance(catalog.sources.get(source), GitSource | None):
+            spelled = ".".join(map(str, path))
+            yield doc.mistake(path, f"{spelled}: {source!r} is no git source; files are taken from git trees only")
 
 
 def _model_components(catalog: Catalog, model: Model, doc: Document) -> Iterator[Mistake]:
@@ -236,6 +289,7 @@ def _model_pins(catalog: Catalog, model: Model, doc: Document) -> Iterator[Mista
 
 _MODEL_RULES: tuple[Callable[[Catalog, Model, Document], Iterator[Mistake]], ...] = (
     _model_names,
+    _model_trees,
     _model_components,
     _model_options,
     _model_said_twice,

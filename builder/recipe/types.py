@@ -60,6 +60,15 @@ ImageRef = Annotated[
         description="an image reference without digest",
     ),
 ]
+# BuildKit's ADD takes a URL for a git repository by its ending; without it, it would download a web page.
+GitUrl = Annotated[
+    str,
+    Meta(
+        pattern=r"^(https://|ssh://|file:///)[A-Za-z0-9._~:/%+@-]+\.git\Z",
+        max_length=1000,
+        description="an https, ssh or file URL that ends in .git",
+    ),
+]
 # Relative, and no component may be '..' or start with '-': a path can neither leave its tree nor be an option.
 Path = Annotated[
     str,
@@ -83,11 +92,12 @@ EnvName = Annotated[
 OsPackage = Annotated[
     str, Meta(pattern=r"^[a-z0-9][A-Za-z0-9.+_-]*\Z", description="a distribution's package name")
 ]
-# A requirement is one PEP 508 line; the loader parses it too, the pattern keeps URLs and options out.
+_CLAUSE = r"(===?|!=|<=|>=|~=|<|>)[ ]*[0-9A-Za-z.*+!_-]+"
+# A requirement is one PEP 508 line; URLs, options and markers stay out.
 Requirement = Annotated[
     str,
     Meta(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*(\[[A-Za-z0-9,_-]+\])?[ ]*([=<>!~]=?[0-9A-Za-z.*+!,<>=~ -]+)?\Z",
+        pattern=rf"^[A-Za-z0-9][A-Za-z0-9._-]*(\[[A-Za-z0-9,_-]+\])?[ ]*({_CLAUSE}([ ]*,[ ]*{_CLAUSE})*)?\Z",
         max_length=200,
         description="a requirement such as 'numpy==1.23.5', without URL, option or marker",
     ),
@@ -107,7 +117,7 @@ class Noun(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class GitSource(Noun, frozen=True, kw_only=True, tag_field="type", tag="git"):
     """A repository at one commit; `ref` is only what the README called it."""
 
-    url: Url
+    url: GitUrl
     commit: Commit
     ref: Line = ""
     licence: Line = ""
@@ -251,7 +261,10 @@ class PythonBuild(Noun, frozen=True, kw_only=True):
     source: Name
     shared: bool
     compiler: Mapping[Variant, Literal["gcc", "clang"]]
-    profile_task: Line
+    profile_task: Annotated[
+        # make and the shell read it again when it runs.
+        str, Meta(pattern=r"^-[A-Za-z0-9._/=,: -]*\Z", max_length=1000, description="arguments of the interpreter")
+    ]
     configure: tuple[Line, ...] = ()
     note: Line = ""
 

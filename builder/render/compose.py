@@ -1,7 +1,9 @@
 """Jobs to compose files. Pure.
 
-A first version: services for every job, devices and driver mounts for NPU platforms, data read-only. Checks before
-a run, run folders and results are the business of `drivebuild run` (an issue of its own).
+A first version: devices and driver mounts for NPU platforms, the dataset read-only where the model looks for it, what a
+job writes on volumes. A job that writes into the dataset's own folder (the conversion of nuScenes) has no service yet:
+it needs a writable layer over the read-only dataset, which comes with `drivebuild run`. Checks before a run, run folders
+and results come with it, too.
 """
 
 from __future__ import annotations
@@ -23,13 +25,15 @@ def render_compose(catalog: Catalog, model: Model, templates: Mapping[str, str])
     platform = catalog.platforms[model.platform]
     default = choices(model, {})
     npu = platform.accelerator == "npu"
-    jobs = chosen(model.jobs, platform.accelerator, default)
+    jobs = [job for job in chosen(model.jobs, platform.accelerator, default) if not _writes_dataset(model, job)]
+    services = [_service(model, job, npu=npu) for job in jobs]
     values = {
         "title": model.title,
         "model": model.name,
         "image": f"drivebuild/{model.name}:{platform.name}-${{DRIVEBUILD_VARIANT:-stock}}",
         "npu": npu,
-        "services": [_service(model, job, npu=npu) for job in jobs],
+        "services": services,
+        "volumes": sorted({volume["name"] for service in services for volume in service["volumes"]}),
     }
     return render_template(templates, "compose/model.j2", values) + "\n"
 
@@ -37,6 +41,16 @@ def render_compose(catalog: Catalog, model: Model, templates: Mapping[str, str])
 def render_compose_root(catalog: Catalog, templates: Mapping[str, str]) -> str:
     """Return the root `compose.yaml`, so that `docker compose run <model>-<job>` works in the repository's root."""
     return render_template(templates, "compose/root.j2", {"models": sorted(catalog.models)}) + "\n"
+
+
+def _writes_dataset(model: Model, job: Job) -> bool:
+    root = f"{model.tree.directory}/{model.data.root}"
+    return any(output == root or output.startswith(f"{root}/") for output in job.outputs)
+
+
+def _volume(model: Model, output: str) -> dict[str, str]:
+    name = f"{model.name}-{output}".lower().replace("/", "-").replace(".", "-")
+    return {"name": name, "target": f"/workspace/{model.name}/{output}"}
 
 
 def _service(model: Model, job: Job, *, npu: bool) -> dict[str, Any]:
@@ -51,6 +65,7 @@ def _service(model: Model, job: Job, *, npu: bool) -> dict[str, Any]:
         "shm": f"{job.shm_gib}gb",
         "environment": {key: _compose_text(value) for key, value in sorted(job.environment.items())},
         "interactive": job.name == "shell",
+        "volumes": [_volume(model, output) for output in job.outputs],
         "data": f"{workspace}/{model.tree.directory}/{model.data.root}",
     }
 

@@ -62,6 +62,12 @@ ROWS: list[tuple[str, str, Any, str]] = [
     ("tag that is a number", changed(SOURCES, "type: archive", "type: 3"), SourcesFile, "unknown type: the number 3"),
     ("union of structs given a text", 'sources: {a: x}\n', SourcesFile, "sources.a: expected keys and values"),
     ("http", changed(SOURCES, "https://example.org/ops", "http://example.org/ops"), SourcesFile, "an https, ssh or"),
+    # BuildKit would fetch a web page
+    ("git URL without .git", changed(SOURCES, "/ops.git", "/ops"), SourcesFile, "that ends in .git"),
+    ("requirement without version", model(requirements='{packages: ["numpy=="]}'), Model, "a requirement such as"),
+    ("requirement with a marker", model(requirements='{packages: ["numpy; os_name"]}'), Model, "a requirement such as"),
+    # make and a shell read the profile task once more
+    ("profile task that runs something", changed(PLATFORM, "-m test --pgo", "-m test; id"), Platform, "arguments of the"),
     ("unknown literal", changed(PLATFORM, "accelerator: npu", "accelerator: gpu"), Platform,
      "accelerator: expected one of 'cpu', 'npu', got 'gpu' (did you mean 'npu'?)"),
     ("literal that is a number", changed(PLATFORM, "accelerator: npu", "accelerator: 1"), Platform,
