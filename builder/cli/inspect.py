@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from builder.cli.main import Settings, app
-from builder.cli.options import AsJson, Lto, Options, Platform, Variant, parse_options, variant_of
+from builder.cli.options import Architecture, AsJson, Lto, Options, Platform, Variant, parse_options, variant_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -135,12 +135,15 @@ def _results(recipe: Model) -> Iterable[tuple[str, ...]]:
         yield row.chip, str(row.cards), str(row.global_batch), str(row.epochs), step, row.build, metrics
 
 
-def _plan(context: typer.Context, model: str, platform: str, variant: str, options: list[str] | None) -> Plan:
+def _plan(
+    context: typer.Context, model: str, platform: str, variant: str, options: list[str] | None, arch: str = ""
+) -> Plan:
     from builder.plan.make import make_plan
 
     settings: Settings = context.obj
+    chosen = parse_options(options)
     return make_plan(
-        settings.catalog(), model, platform=platform, variant=variant, options=parse_options(options)
+        settings.catalog(), model, platform=platform, variant=variant, architecture=arch, options=chosen
     )
 
 
@@ -151,11 +154,12 @@ def plan(
     platform: Platform = "",
     lto: Lto = False,
     variant: Variant = "",
+    arch: Architecture = "",
     option: Options = None,
     as_json: AsJson = False,
 ) -> None:
     """Show the stages of an image, what each needs, and which other models share it."""
-    made = _plan(context, model, platform, variant_of(variant, lto=lto), option)
+    made = _plan(context, model, platform, variant_of(variant, lto=lto), option, arch)
     shared = _shared(context, made)
     if as_json:
         print_json(_plan_data(made, shared))

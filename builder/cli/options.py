@@ -8,7 +8,7 @@ import typer
 
 from builder.errors import UsageError
 
-__all__ = ["AsJson", "Lto", "Options", "Platform", "Variant", "parse_options", "variant_of"]
+__all__ = ["Architecture", "AsJson", "Lto", "Options", "Platform", "Variant", "parse_options", "variant_of"]
 
 Platform = Annotated[
     str, typer.Option("--platform", "-p", metavar="P", help="The platform; the model's own by default.")
@@ -18,6 +18,9 @@ Variant = Annotated[str, typer.Option("--variant", metavar="V", help="How Python
 Options = Annotated[
     list[str] | None,
     typer.Option("--option", metavar="NAME=CHOICE", help="A choice of a recipe's option; see `drivebuild show`."),
+]
+Architecture = Annotated[
+    str, typer.Option("--arch", metavar="A", help="x86_64 or aarch64: plan for that architecture, or say why not.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

@@ -116,6 +116,7 @@ class SystemRunner:
             reader = _start(second, stdin=writer.stdout, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         except CommandMissing:
             _stop((writer,))
+            _close(writer)
             raise
         if writer.stdout:
             # Only the reader may hold it: else the writer never learns that the reader has gone.
@@ -172,9 +173,13 @@ def _interruptible(processes: tuple[subprocess.Popen[bytes], ...], feed: Feed | 
         raise
     finally:
         for process in processes:
-            for stream in (process.stdin, process.stdout, process.stderr):
-                if stream:
-                    stream.close()
+            _close(process)
+
+
+def _close(process: subprocess.Popen[bytes]) -> None:
+    for stream in (process.stdin, process.stdout, process.stderr):
+        if stream:
+            stream.close()
 
 
 @contextlib.contextmanager

@@ -61,9 +61,10 @@ def expectations(plan: Plan, catalog: Catalog, *, target: str) -> dict[str, Any]
         "architecture": architecture,
         "python": platform.python.version,
         "compiler": platform.python.compiler[plan.variant],
+        "shared": platform.python.shared,
         "versions": _versions(plan, catalog, architecture),
         "components": sorted(_components(plan)),
-        "preload": str(env.inputs.get("preload", "")).split(),
+        "preload": sorted(dict(env.inputs["preload"]).values()),
         "pip_check": list(plan.model.requirements.conflicts.get(platform.name, ())),
         "environment": dict(platform.environment) | dict(plan.model.environment) if target == "image" else {},
     }

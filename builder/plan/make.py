@@ -78,19 +78,22 @@ def make_plan(
     *,
     platform: str = "",
     variant: str = "stock",
+    architecture: str = "",
     options: Mapping[str, str] | None = None,
 ) -> Plan:
     """Return the stages of one image, each after all it depends on.
 
     Raises:
-        PlanError: for a model, platform, variant, option or component origin that does not exist, for a lock
-            that is missing, and for stages that need each other in a circle (the message spells the circle).
+        PlanError: for a model, platform, variant, architecture or option that does not exist, for a lock that is
+            missing, and for stages that need each other in a circle (the message spells the circle).
     """
     recipe = known(catalog.models, model, "model")
     wanted = platform or recipe.platform
     base = known(catalog.platforms, wanted, "platform")
     if variant not in base.variants:
         raise PlanError(f"{wanted} has no variant {variant!r}", hint=one_of(variant, base.variants))
+    if architecture and architecture not in base.architectures:
+        raise _no_architecture(catalog, base, architecture)
     choice = choices(recipe, options or {})
     scope = _Scope(
         catalog=catalog,
@@ -122,6 +125,12 @@ def make_plan(
 
 def _default(model: Model, name: str) -> str:
     return next(option.default for option in model.options if option.name == name)
+
+
+def _no_architecture(catalog: Catalog, platform: Platform, architecture: str) -> PlanError:
+    others = [name for name, item in catalog.platforms.items() if architecture in item.architectures]
+    hint = f"{platform.name} is for {', '.join(platform.architectures)}; for {architecture}: {', '.join(others) or 'none'}"
+    return PlanError(f"{platform.name} does not exist for {architecture}: {platform.note or 'no wheels there'}", hint=hint)
 
 
 def known(items: Mapping[str, Any], name: str, what: str) -> Any:

@@ -25,8 +25,21 @@ def _schema(name: str, kind: Any) -> str:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$comment": "RENDERED BY drivebuild from builder/recipe/types.py",
         "title": f"drivebuild {name}",
-        **msgspec.json.schema(kind),
+        **_ordered(msgspec.json.schema(kind)),
     }
     # JSON Schema speaks JavaScript's regular expressions, which spell the end of text `$`.
     text = json.dumps(schema, indent=2).replace("\\\\Z", "$")
     return text + "\n"
+
+
+def _ordered(value: Any) -> Any:
+    """Return the schema with its sets in one order: msgspec gives `required`, `enum` and `anyOf` in any."""
+    if isinstance(value, list):
+        return [_ordered(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    ordered = {key: _ordered(item) for key, item in sorted(value.items())}
+    for key in ("required", "enum", "anyOf"):
+        if isinstance(ordered.get(key), list):
+            ordered[key] = sorted(ordered[key], key=json.dumps)
+    return ordered

@@ -15,6 +15,8 @@ import shutil
 import subprocess
 import sys
 
+# Names with blanks are ambiguous here and quoted names need decoding; neither is needed, both are refused.
+HEADER = re.compile(rb"^diff --git a/([^\s\"]+) b/([^\s\"]+)\r?\n$")
 INDEX = re.compile(rb"^index ([0-9a-f]+)\.\.([0-9a-f]+)")
 
 
@@ -41,17 +43,21 @@ def inside(tree, path):
 
 
 def files_of(patch):
-    """Return (old path, new path, old blob, new blob) for each file of a git patch."""
-    found, old, new = [], None, None
+    """Return (old path, new path, old blob, new blob) for each file of a git patch; "" for a blob it does not name."""
+    found = []
     with open(patch, "rb") as file:
         for line in file:
-            header = re.match(rb"^diff --git a/(.+) b/(.+?)\r?\n$", line)
-            if header:
-                old, new = header.group(1).decode(), header.group(2).decode()
-            match = INDEX.match(line)
-            if match and new is not None:
-                found.append((old, new, match.group(1).decode(), match.group(2).decode()))
-                old = new = None
+            if line.startswith(b"diff --git "):
+                header = HEADER.match(line)
+                if not header:
+                    fail("%s: cannot read the names in %r" % (patch, line.decode("utf-8", "replace").strip()))
+                found.append([header.group(1).decode(), header.group(2).decode(), "", ""])
+            elif INDEX.match(line) and found:
+                found[-1][2:] = [blob.decode() for blob in INDEX.match(line).groups()]
+            elif line.startswith((b"rename from ", b"copy from ")) and found:
+                found[-1][0] = line.split(b" ", 2)[2].strip().decode()
+            elif line.startswith((b"rename to ", b"copy to ")) and found:
+                found[-1][1] = line.split(b" ", 2)[2].strip().decode()
     return found
 
 
@@ -64,7 +70,7 @@ def check_blobs(tree, files, patch, after):
             if actual is not None:
                 wrong.append("%s: should not exist" % (new if after else old))
         elif actual is None:
-            wrong.append("%s: missing, the patch knows %s" % (new if after else old, expected))
+            wrong.append("%s: missing, the patch knows %s" % (new if after else old, expected or "it"))
         elif not actual.startswith(expected):
             wrong.append("%s: is %s, the patch knows %s" % (new, actual[: len(expected)], expected))
     if wrong:
@@ -73,8 +79,8 @@ def check_blobs(tree, files, patch, after):
 
 
 def git_apply(tree, patch, *flags):
-    environment = dict(
-        os.environ,
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    environment.update(
         # Without a .git of its own a tree below another work tree would be skipped, with exit status 0.
         GIT_CEILING_DIRECTORIES=os.path.dirname(os.path.realpath(tree)),
         GIT_CONFIG_NOSYSTEM="1",
@@ -94,9 +100,11 @@ def git_apply(tree, patch, *flags):
 
 
 def do_patch(arguments):
+    if not os.path.isfile(arguments.patch):
+        fail("%s: no such patch" % arguments.patch)
     files = files_of(arguments.patch)
     if not files:
-        fail("%s: no git patch (no 'diff --git' with an 'index' line)" % arguments.patch)
+        fail("%s: no git patch (no line 'diff --git a/* b/*')" % arguments.patch)
     git_apply(arguments.tree, arguments.patch, "--check")
     check_blobs(arguments.tree, files, arguments.patch, after=False)
     git_apply(arguments.tree, arguments.patch)
@@ -112,12 +120,12 @@ def do_copy(arguments):
     if arguments.replaces:
         actual = blob(target)
         if actual != arguments.replaces:
-            fail("%s: the file to replace is %s, expected %s" % (arguments.to, actual, arguments.replaces))
+            fail("%s: the file to replace is %s, expected %s" % (arguments.to, actual or "missing", arguments.replaces))
     elif os.path.exists(target):
         fail("%s exists already; say which file the copy replaces" % arguments.to)
     os.makedirs(os.path.dirname(target), exist_ok=True)
     if os.path.isdir(source):
-        shutil.copytree(source, target)
+        shutil.copytree(source, target, symlinks=True)
     else:
         shutil.copyfile(source, target)
     print("copied %s to %s" % (source, arguments.to))
@@ -161,6 +169,8 @@ def main():
     arguments = parser.parse_args()
     if not arguments.command:
         parser.error("one of patch, copy, edit is needed")
+    if not os.path.isdir(arguments.tree):
+        fail("%s: no such tree" % arguments.tree)
     arguments.run(arguments)
 
 

@@ -1,0 +1,73 @@
+"""The one door to processes, with real ones."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from builder.engine.process import CommandMissing, SystemRunner
+
+
+def test_run_returns_all() -> None:
+    result = SystemRunner().run(("sh", "-c", "cat; echo $X >&2; exit 3"), stdin=b"in", env={"X": "y"})
+    assert (result.code, result.text, result.complaint) == (3, "in", "y")
+
+
+def test_a_missing_program_is_named() -> None:
+    for start in (SystemRunner().run, lambda argv: SystemRunner().stream(argv, lambda _piece: None)):
+        with pytest.raises(CommandMissing, match="drivebuild-no-such"):
+            start(("drivebuild-no-such",))
+    with pytest.raises(CommandMissing):
+        SystemRunner().pipe(("true",), ("drivebuild-no-such",), lambda _piece: None)
+
+
+def test_stream_hands_on_pieces_and_ticks() -> None:
+    pieces: list[bytes] = []
+    command = ("sh", "-c", "cat; echo err >&2; sleep 0.5; echo end; exit 4")
+    assert SystemRunner().stream(command, pieces.append, tick=0.1, stdin=b"in\n") == 4
+    assert b"".join(pieces) == b"in\nerr\nend\n"
+    assert b"" in pieces
+
+
+def test_pipe_connects_and_tells_both_ends() -> None:
+    said: list[bytes] = []
+    first, second = SystemRunner().pipe(("sh", "-c", "echo a; echo b >&2; exit 2"), ("cat",), said.append)
+    assert (first.code, first.complaint, second.code, second.text) == (2, "b", 0, "a")
+    assert b"".join(said) == b"b\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interrupt_ends_the_command_and_its_children(tmp_path: Path, number: signal.Signals) -> None:
+    ready, ended = tmp_path / "ready", tmp_path / "ended"
+    script = f"trap 'kill $!; echo bye; touch {ended}; exit 1' INT; sleep 71717 & touch {ready}; wait"
+    pieces: list[bytes] = []
+
+    def interrupt() -> None:
+        while not ready.exists():
+            time.sleep(0.02)
+        os.kill(os.getpid(), number)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt):
+        SystemRunner().stream(("bash", "-c", script), pieces.append)
+    assert ended.exists()
+    assert b"".join(pieces) == b"bye\n"
+
+
+def test_a_command_that_ignores_interrupts_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("builder.engine.process.PATIENCE", 0.5)
+    ready = tmp_path / "ready"
+
+    def feed(piece: bytes) -> None:
+        if ready.exists():
+            raise KeyboardInterrupt
+
+    start = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        SystemRunner().stream(("bash", "-c", f"trap '' INT; touch {ready}; sleep 60; sleep 60"), feed, tick=0.05)
+    assert time.monotonic() - start < 10

