@@ -112,7 +112,9 @@ def report(found: dict[str, Series]) -> bool:
         met = middle <= most
         sound &= met
         verdict = "met" if met else "MISSED"
-        print(f"{name + ' / ' + other:32} {low:5.2f} {middle:7.2f} {high:5.2f}   {processor:5.2f}   <= {most} {verdict}")
+        print(
+            f"{name + ' / ' + other:32} {low:5.2f} {middle:7.2f} {high:5.2f}   {processor:5.2f}   <= {most} {verdict}"
+        )
     for name in ("help", "list", "plan", "bad recipe"):
         for other in ("lean typer help", "typer runs hello"):
             low, middle, high = ratio(found, name, other)

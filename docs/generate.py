@@ -112,7 +112,7 @@ def recipes() -> Iterator[str]:
     """Yield the sections on recipe files: the files, the values, the kinds of text."""
     nouns = {node.name: node for node in MODULE.body if isinstance(node, ast.ClassDef) and is_noun(node)}
     yield "## Recipe files\n"
-    yield "A key without a default must be there. `on` limits an item to an accelerator, `when` to an option's choice.\n"
+    yield "A key without a default must be there. `on` limits an item to an accelerator, `when` to a choice.\n"
     first = dict(FILES)
     order = [*first, *[name for name in nouns if name not in first]]
     for name in order:

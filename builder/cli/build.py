@@ -27,6 +27,17 @@ if TYPE_CHECKING:
 
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="A model's name; see `drivebuild list`.")]
 
+CaBundle = Annotated[
+    Path | None, typer.Option("--ca-bundle", metavar="FILE", help="Certificates of a proxy; they reach no layer.")
+]
+Sources = Annotated[
+    list[str] | None,
+    typer.Option("--source", metavar="NAME=DIR", help="A local folder or git repository in place of a source."),
+]
+BuildArguments = Annotated[
+    list[str] | None, typer.Option("--build-arg", metavar="NAME=VALUE", help="A value for an ARG of the Dockerfile.")
+]
+
 
 @app.command()
 def image(
@@ -43,17 +54,9 @@ def image(
     jobs: Annotated[
         int | None, typer.Option("--jobs", metavar="N", min=1, help="Compile jobs at a time; default: all processors.")
     ] = None,
-    ca_bundle: Annotated[
-        Path | None, typer.Option("--ca-bundle", metavar="FILE", help="Certificates of a proxy; they reach no layer.")
-    ] = None,
-    source: Annotated[
-        list[str] | None,
-        typer.Option("--source", metavar="NAME=DIR", help="A local folder or git repository in place of a source."),
-    ] = None,
-    build_arg: Annotated[
-        list[str] | None,
-        typer.Option("--build-arg", metavar="NAME=VALUE", help="A value for an ARG of the Dockerfile."),
-    ] = None,
+    ca_bundle: CaBundle = None,
+    source: Sources = None,
+    build_arg: BuildArguments = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the stages and the command; build nothing.")
     ] = False,
@@ -232,7 +235,3 @@ def base(
     else:
         made = ensure_base(wanted, engine=engine, runner=runner, say=say)
     typer.echo(f"{wanted.base.image} {'made' if made else 'is there already; --rebuild makes it again'}")
-
-
-# `verify` has a module of its own and comes with the build commands.
-from builder.cli import verify  # noqa: F401

@@ -108,4 +108,4 @@ def run() -> None:
 
 
 # Each module adds its commands to `app`; they import nothing heavy at their top.
-from builder.cli import build, inspect, lock, render  # noqa: E402, F401
+from builder.cli import build, inspect, lock, render, verify  # noqa: E402, F401

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from builder.plan.stage import Plan
 
 FAILED = 1
+SHOWN_PASSED = 20
 
 
 @app.command()
@@ -47,11 +48,11 @@ def verify(
     chosen = variant_of(variant, lto=lto)
     plan = make_plan(settings.catalog(), model, platform=platform, variant=chosen, options=parse_options(option))
     name = tag or default_tag(plan, until)
-    checks = []
-    for check in _checks(settings, plan, tag=name, until=until):
-        checks.append(check)
+    checks: list[Check] = []
+    for group in _checks(settings, plan, tag=name, until=until):
+        checks += group
         if not as_json:
-            _print_check(check)
+            _print_group(group)
     failed = [check for check in checks if not check.ok]
     if as_json:
         _print_json(name, checks)
@@ -61,7 +62,7 @@ def verify(
         raise typer.Exit(FAILED)
 
 
-def _checks(settings: Settings, plan: Plan, *, tag: str, until: str) -> Iterator[Check]:
+def _checks(settings: Settings, plan: Plan, *, tag: str, until: str) -> Iterator[tuple[Check, ...]]:
     from builder import paths
     from builder.engine.build import target_of
     from builder.engine.host import connect
@@ -72,18 +73,29 @@ def _checks(settings: Settings, plan: Plan, *, tag: str, until: str) -> Iterator
     engine, target = connect(), target_of(plan, until)
     base = engine.image(plan.platform.base.image)
     labels = next(stage.inputs["labels"] for stage in plan.stages if stage.name == "image") if target == "image" else {}
-    yield from look_from_outside(engine, tag, labels=labels, base_layers=len(base.layers) if base else 0)
+    yield look_from_outside(engine, tag, labels=labels, base_layers=len(base.layers) if base else 0)
     expect = expectations(plan, settings.catalog(), target=target)
     scripts = [path.name for path in paths.IN_IMAGE.glob("*.py") if not path.name.startswith("_")]
     for probe in probes(expect, scripts):
-        yield from run_probe(probe, tag=tag, folder=paths.IN_IMAGE, expect=expect, runner=SystemRunner())
+        yield run_probe(probe, tag=tag, folder=paths.IN_IMAGE, expect=expect, runner=SystemRunner())
 
 
-def _print_check(check: Check) -> None:
-    mark = typer.style("ok  ", fg="green") if check.ok else typer.style("FAIL", fg="red", bold=True)
-    detail = "" if check.ok or check.detail in ("", [], {}) else f": {check.detail}"
-    typer.echo(f"{mark} {check.name}{detail}")
+def _print_group(checks: tuple[Check, ...]) -> None:
+    """Print what one script said: all that failed, and what passed unless that is a long list of the same."""
+    passed = [check for check in checks if check.ok]
+    for check in checks:
+        if not check.ok:
+            _print_line(f"{check.name}: {check.detail}", ok=False)
+        elif len(passed) <= SHOWN_PASSED:
+            _print_line(check.name, ok=True)
+    if len(passed) > SHOWN_PASSED:
+        _print_line(f"{passed[0].script}: {len(passed)} checks, from {passed[0].name} to {passed[-1].name}", ok=True)
     sys.stdout.flush()
+
+
+def _print_line(text: str, *, ok: bool) -> None:
+    mark = typer.style("ok  ", fg="green") if ok else typer.style("FAIL", fg="red", bold=True)
+    typer.echo(f"{mark}  {text}")
 
 
 def _print_json(tag: str, checks: list[Check]) -> None:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 
 from builder.engine.host import Engine
-from builder.engine.process import Argv, CommandMissing, Runner
+from builder.engine.process import Argv, CommandMissingError, Runner
 from builder.errors import BuildError, UsageError
 from builder.recipe.types import Bootstrap, Platform
 
@@ -27,7 +27,7 @@ def base_commands(bootstrap: Bootstrap, image: str) -> tuple[Argv, Argv]:
 
 
 def ensure_base(platform: Platform, *, engine: Engine, runner: Runner, say: Say) -> bool:
-    """Make the platform's base image when it is one that drivebuild makes and it is not there. Returns whether it was made.
+    """Make the base image where drivebuild makes it and it is not there; return whether it was made.
 
     Raises:
         BuildError: when it cannot be made.
@@ -55,7 +55,7 @@ def make_base(platform: Platform, *, runner: Runner, say: Say) -> None:
     tail = _Tail(say)
     try:
         made, imported = runner.pipe(first, second, tail.feed, env=CLOCK)
-    except CommandMissing as error:
+    except CommandMissingError as error:
         hint = "apt-get install mmdebstrap" if error.program == "mmdebstrap" else "install docker"
         raise BuildError(error.message, hint=hint) from error
     if made.code != 0:

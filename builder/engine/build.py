@@ -19,7 +19,7 @@ from builder.engine.hints import Circumstances, hint_for, joined
 from builder.engine.host import INSTALL, Engine, Facts
 from builder.engine.local import PREFIX, LocalSource
 from builder.engine.log import BuildLog
-from builder.engine.process import Argv, CommandMissing, Runner
+from builder.engine.process import Argv, CommandMissingError, Runner
 from builder.engine.progress import Decoder, Event
 from builder.engine.record import BuildRecord, StageRecord, write_record
 from builder.engine.state import BuildState
@@ -154,6 +154,9 @@ class _Run:
             try:
                 code = self._stream(command, log)
                 outcome = "failed" if code else "done"
+            except BuildError:
+                outcome = "failed"
+                raise
             finally:
                 self._finish(outcome, log)
                 record = self._record(outcome, command, log.path, _metadata(files))
@@ -168,7 +171,7 @@ class _Run:
 
         try:
             return self._runner.stream(command, feed)
-        except CommandMissing as error:
+        except CommandMissingError as error:
             raise BuildError(error.message, hint=INSTALL) from error
 
     def _take(self, events: list[Event], log: BuildLog) -> None:

@@ -41,14 +41,14 @@ _HOST = (
 _TABLE: tuple[tuple[str, str], ...] = (
     (
         (
-            r"x509: |certificate verify failed|CERTIFICATE_VERIFY_FAILED|SSL certificate problem|invalid peer certificate"
-            r"|server certificate verification failed|unable to get local issuer"
+            r"x509: |certificate verify failed|CERTIFICATE_VERIFY_FAILED|SSL certificate problem"
+            r"|invalid peer certificate|server certificate verification failed|unable to get local issuer"
         ),
         "{tls}",
     ),
     (
         r"no space left on device|No space left on device|disk quota exceeded|ENOSPC",
-        "the engine's disk is full: `docker system df` shows what takes it, `docker builder prune` frees the build cache",
+        "the engine's disk is full: `docker system df` shows what takes it, `docker builder prune` frees the cache",
     ),
     (
         r"does not apply|the files are not those of the patch|patch failed:",
@@ -59,13 +59,13 @@ _TABLE: tuple[tuple[str, str], ...] = (
     ),
     (
         r"strict_apply: .*expected \d+",
-        "the text to edit has changed upstream: look at the file at the pinned commit and mend `find` or `count` in the recipe",
+        "the text to edit has changed upstream: look at the file at the pinned commit and mend `find` or `count`",
     ),
     (r"strict_apply: ", "the source differs from what the recipe's copy or edit expects at the pinned commit"),
     (
         (
-            r"digest mismatch|DO NOT MATCH THE HASHES|[Hh]ash mismatch|computed checksum did NOT match|checksum.*mismatch"
-            r"|sha256sum: WARNING"
+            r"digest mismatch|DO NOT MATCH THE HASHES|[Hh]ash mismatch|computed checksum did NOT match"
+            r"|checksum.*mismatch|sha256sum: WARNING"
         ),
         (
             "the file is not the one that was pinned: a mirror that rewrites files, or a moved upstream file. "
@@ -75,8 +75,8 @@ _TABLE: tuple[tuple[str, str], ...] = (
     (
         r"exec format error",
         (
-            "a binary of another architecture: build on a machine of the image's own architecture, or register an emulator "
-            "(package qemu-user-static)"
+            "a binary of another architecture: build on a machine of the image's own architecture, "
+            "or register an emulator (package qemu-user-static)"
         ),
     ),
     (
@@ -91,12 +91,12 @@ _TABLE: tuple[tuple[str, str], ...] = (
         "the engine has stopped: start it (`systemctl start docker`) and run the same command; finished steps are kept",
     ),
     (
-        r"'buildx' is not a docker command|unknown command: docker buildx|unknown flag: --(?:progress|load|metadata-file)",
+        r"'buildx' is not a docker command|unknown command: docker buildx|unknown flag: --(?:progress|load|meta)",
         "install the buildx plugin of docker (Debian: package docker-buildx)",
     ),
     (
         r"No matching distribution found|no wheels? with a matching|has no wheels? with",
-        "the package index has no such file for this Python and architecture: run `drivebuild lock`, or ask another index",
+        "the package index has no such file for this Python and architecture: run `drivebuild lock`",
     ),
     (
         r"manifest unknown|not found: not found|pull access denied|failed to resolve source metadata",
@@ -104,7 +104,7 @@ _TABLE: tuple[tuple[str, str], ...] = (
     ),
     (
         r"429 Too Many Requests|toomanyrequests",
-        "the server asks for patience: wait, or sign in (`docker login`), and run the same command; finished steps are kept",
+        "the server asks for patience: wait, or sign in (`docker login`), and try again; finished steps are kept",
     ),
 )
 

@@ -1,4 +1,4 @@
-"""Which engine is there, and what is wrong with it. Images and facts come through the docker SDK, imported only here."""
+"""Which engine is there, and what is wrong with it. The docker SDK is imported only here."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from builder.engine.process import CommandMissing, Runner
+from builder.engine.process import CommandMissingError, Runner
 from builder.errors import BuildError
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def require_buildx(runner: Runner) -> str:
     """
     try:
         result = runner.run(("docker", "buildx", "version"))
-    except CommandMissing as error:
+    except CommandMissingError as error:
         raise BuildError(error.message, hint=INSTALL) from error
     if result.code != 0:
         message = "docker has no buildx, and an image with cache and secret mounts needs BuildKit"
@@ -136,7 +136,7 @@ def _endpoint() -> str:
 
     try:
         context = ContextAPI.get_current_context()
-        return str(context.Host or "") if context else ""
+        return str(context.Host or "") if context is not None else ""
     except Exception:  # noqa: BLE001  # a broken context file: the default socket is still worth a try
         return ""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builder.engine.folders import make_folder, trees_folder
-from builder.engine.process import CommandMissing, Result, Runner
+from builder.engine.process import CommandMissingError, Result, Runner
 from builder.errors import SourceError, UsageError
 from builder.plan.stage import Plan
 from builder.recipe.suggest import one_of
@@ -97,7 +96,7 @@ def _exported(repository: Path, commit: str, runner: Runner, *, shown: Path) -> 
 def _moved(tree: Path, target: Path) -> None:
     tree.chmod(0o755)
     try:
-        os.rename(tree, target)
+        tree.rename(target)
     except OSError:
         # Another build exported the same commit meanwhile; its files are the same.
         if not target.is_dir():
@@ -108,7 +107,7 @@ def _moved(tree: Path, target: Path) -> None:
 def _git(runner: Runner, argv: tuple[str, ...], shown: Path, env: Mapping[str, str] | None = None) -> Result:
     try:
         result = runner.run(argv, env=env)
-    except CommandMissing as error:
+    except CommandMissingError as error:
         raise SourceError(error.message, hint="install git, or export the commit's files to a folder") from error
     if result.code != 0:
         raise SourceError(f"{shown}: git {argv[-2]} failed: {result.complaint}")

@@ -15,7 +15,7 @@ from typing import IO, Any, Protocol
 
 from builder.errors import DrivebuildError
 
-__all__ = ["Argv", "CommandMissing", "Result", "Runner", "SystemRunner"]
+__all__ = ["Argv", "CommandMissingError", "Result", "Runner", "SystemRunner"]
 
 Argv = tuple[str, ...]
 Feed = Callable[[bytes], None]
@@ -25,7 +25,7 @@ PATIENCE = 10.0
 """Seconds a command has to end after an interrupt, before it is killed."""
 
 
-class CommandMissing(DrivebuildError):
+class CommandMissingError(DrivebuildError):
     """A program that is not installed; who runs it knows the hint."""
 
     exit_code = 6
@@ -61,7 +61,7 @@ class Runner(Protocol):
         """Run a command to its end and return what it printed.
 
         Raises:
-            CommandMissing: when there is no such program.
+            CommandMissingError: when there is no such program.
         """
         ...
 
@@ -69,7 +69,7 @@ class Runner(Protocol):
         """Run a command, hand its output to `feed` as it comes, and return the exit status.
 
         Raises:
-            CommandMissing: when there is no such program.
+            CommandMissingError: when there is no such program.
             KeyboardInterrupt: after Ctrl-C, SIGTERM or SIGHUP, when the command and its children have ended.
         """
         ...
@@ -80,7 +80,7 @@ class Runner(Protocol):
         """Run `first | second`; `feed` gets what `first` says on standard error.
 
         Raises:
-            CommandMissing: when one of the programs is missing.
+            CommandMissingError: when one of the programs is missing.
             KeyboardInterrupt: as `stream`.
         """
         ...
@@ -114,7 +114,7 @@ class SystemRunner:
         writer = _start(first, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env)
         try:
             reader = _start(second, stdin=writer.stdout, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        except CommandMissing:
+        except CommandMissingError:
             _stop((writer,))
             _close(writer)
             raise
@@ -144,7 +144,7 @@ def _start(argv: Argv, *, env: Mapping[str, str] | None = None, **streams: Any) 
             **streams,
         )
     except FileNotFoundError as error:
-        raise CommandMissing(argv[0]) from error
+        raise CommandMissingError(argv[0]) from error
 
 
 def _drain(stream: IO[bytes] | None, feed: Feed, tick: float) -> None:

@@ -6,7 +6,7 @@ import json
 import platform as machine
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,8 +60,8 @@ def expectations(plan: Plan, catalog: Catalog, *, target: str) -> dict[str, Any]
         "target": target,
         "architecture": architecture,
         "python": platform.python.version,
-        "compiler": platform.python.compiler[plan.variant],
         "shared": platform.python.shared,
+        "compiler": platform.python.compiler[plan.variant],
         "versions": _versions(plan, catalog, architecture),
         "components": sorted(_components(plan)),
         "preload": sorted(dict(env.inputs["preload"]).values()),
@@ -81,7 +81,7 @@ def _versions(plan: Plan, catalog: Catalog, architecture: str) -> dict[str, str 
     present = _components(plan)
     for use in plan.model.components:
         component = catalog.components[use.name]
-        if use.name in present and component.template == "wheel":
+        if use.name in present and component.template == "wheel" and component.reports_version:
             found[component.package] = use.version
     # A pin without a version keeps a package out altogether.
     pins = (*plan.platform.pins, *plan.model.requirements.pins)
@@ -110,12 +110,21 @@ def probes(expect: Mapping[str, Any], scripts: Iterable[str]) -> tuple[Probe, ..
             Probe(script="user.py", arguments=("4321",), user="4321:4321", label="with --user 4321"),
         ),
         "hygiene.py": (Probe(script="hygiene.py", user="0", entrypoint=False),),
+        "libraries.py": (Probe(script="libraries.py", arguments=("--siblings", *_allowed(expect))),),
         "mmcv_ops.py": (Probe(script="mmcv_ops.py", needs="mmcv"),),
         "mmdet_forward.py": (Probe(script="mmdet_forward.py", needs="mmdet"),),
         "mmdet3d_forward.py": (Probe(script="mmdet3d_forward.py", needs="mmdet3d"),),
     }
     wanted = [probe for name in sorted(scripts) for probe in known.get(name, (Probe(script=name, stdin=text),))]
     return tuple(probe for probe in wanted if not probe.needs or probe.needs in expect["components"])
+
+
+def _allowed(expect: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the libraries that may be missing: optional ones of wheels, and the driver's, which the host mounts."""
+    names = ["libcuda.so.1", "libtbb.so.12"]
+    if expect["accelerator"] == "npu":
+        names += ["libascend_hal.so", "libdrvdsmi_host.so"]
+    return tuple(word for name in names for word in ("--allow", name))
 
 
 def run_probe(probe: Probe, *, tag: str, folder: Path, expect: Mapping[str, Any], runner: Runner) -> tuple[Check, ...]:
@@ -162,6 +171,3 @@ def _checks(probe: Probe, output: str) -> Iterable[Check]:
         if isinstance(found, dict) and "check" in found:
             name = f"{found['check']} {probe.label}".strip()
             yield Check(probe.script, name, ok=bool(found.get("ok")), detail=found.get("detail", ""))
-
-
-Report = Callable[[Check], None]

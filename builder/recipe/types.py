@@ -28,6 +28,15 @@ Name = Annotated[
         description="kebab-case name: lower-case letters, digits, '.', '_' and '-'",
     ),
 ]
+# One pattern and not a union with "": msgspec would hold the pattern against the empty string, too.
+OptionalName = Annotated[
+    str,
+    Meta(
+        pattern=r"^([a-z0-9]+([._-][a-z0-9]+)*)?\Z",
+        max_length=64,
+        description="kebab-case name, or nothing: lower-case letters, digits, '.', '_' and '-'",
+    ),
+]
 Version = Annotated[
     str,
     Meta(pattern=r"^[0-9A-Za-z][0-9A-Za-z.+_-]*\Z", max_length=64, description="a version, quoted"),
@@ -76,6 +85,14 @@ Path = Annotated[
         pattern=r"^(?!/)(?!-)(?!.*(^|/)\.\.(/|$))(?!.*//)[A-Za-z0-9._@+=/-]+\Z",
         max_length=300,
         description="a relative path that does not leave its folder",
+    ),
+]
+OptionalPath = Annotated[
+    str,
+    Meta(
+        pattern=r"^((?!/)(?!-)(?!.*(^|/)\.\.(/|$))(?!.*//)[A-Za-z0-9._@+=/-]+)?\Z",
+        max_length=300,
+        description="a relative path that does not leave its folder, or nothing",
     ),
 ]
 AbsolutePath = Annotated[
@@ -187,7 +204,7 @@ class Copy(Noun, frozen=True, kw_only=True, tag_field="do", tag="copy"):
 
     path: Path
     to: Path
-    source: Name | Literal[""] = ""
+    source: OptionalName = ""
     replaces: Blob | None = None
     on: Accelerator | None = None
     when: Mapping[Name, Name] = field(default_factory=dict)
@@ -299,7 +316,7 @@ class Platform(Noun, frozen=True, kw_only=True):
     driving_sdk: Line = ""
     environment: Mapping[EnvName, Line] = field(default_factory=dict)
     variants: tuple[Variant, ...] = ("stock", "lto")
-    locks: Name | Literal[""] = ""
+    locks: OptionalName = ""
     """The platform whose locks this one shares, where Python, framework and pins are the same."""
     note: Line = ""
 
@@ -331,6 +348,8 @@ class Component(Noun, frozen=True, kw_only=True):
     versions: Mapping[Version, Origin]
     environment: Mapping[EnvName, Line] = field(default_factory=dict)
     environment_npu: Mapping[EnvName, Line] = field(default_factory=dict)
+    reports_version: bool = True
+    """Whether the installed distribution's version is the one named here; mx_driving always says 1.0.0."""
     cann: bool = False
     """Whether compiling it for NPUs needs CANN's environment."""
     minutes: Annotated[int, Meta(ge=0)] = 0
@@ -345,9 +364,9 @@ class ComponentUse(Noun, frozen=True, kw_only=True):
 
     name: Name
     version: Version
-    source: Name | Literal[""] = ""
+    source: OptionalName = ""
     steps: tuple[Step, ...] = ()
-    keep_tree: Path | Literal[""] = ""
+    keep_tree: OptionalPath = ""
     """Folder of the workspace in which the changed source tree is kept as well (configs are read from it)."""
     on: Accelerator | None = None
     when: Mapping[Name, Name] = field(default_factory=dict)
@@ -428,7 +447,7 @@ class Job(Noun, frozen=True, kw_only=True):
     environment: Mapping[EnvName, Line] = field(default_factory=dict)
     outputs: tuple[Path, ...] = ()
     """Folders below the workspace that the job writes."""
-    log: Path | Literal[""] = ""
+    log: OptionalPath = ""
     success: Line = ""
     """A regular expression that the log must match: upstream scripts exit 0 after a failed training."""
     on: Accelerator | None = None

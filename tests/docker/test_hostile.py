@@ -19,14 +19,17 @@ from builder.render.dockerfile import render_dockerfile
 
 pytestmark = pytest.mark.docker
 BASE = "docker-image://drivebuild/base:debian-12"
-EVIL = r"""$(touch /pwned) `touch /pwned` ${HOME} '; touch /pwned; ' "; touch /pwned; " && touch /pwned # {{ 7*7 }} {% raw %} <<EOF ../ %s \n \\"""
+EVIL = (
+    r"""$(touch /pwned) `touch /pwned` ${HOME} '; touch /pwned; ' "; touch /pwned; " && touch /pwned """
+    r"""# {{ 7*7 }} {% raw %} <<EOF ../ %s \n \\"""
+)
 FIELDS = ("title", "summary", "licence", "note")
 
 
 def hostile(**changes: str) -> dict[str, str]:
     word = json.dumps(EVIL)
     edit = f"{{do: edit, file: Tree/file, find: {word}, replace: {json.dumps(EVIL * 2)}, note: {word}}}"
-    fields = {name: word for name in FIELDS}
+    fields = dict.fromkeys(FIELDS, word)
     fields["tree"] = f"{{source: toy-source, directory: Tree, steps: [{edit}]}}"
     fields["environment"] = f"{{EVIL: {word}}}"
     fields["jobs"] = f"[{{name: train, title: {word}, command: [{word}], note: {word}}}]"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from builder.engine.process import CommandMissing, SystemRunner
+from builder.engine.process import CommandMissingError, SystemRunner
 
 
 def test_run_returns_all() -> None:
@@ -20,9 +20,9 @@ def test_run_returns_all() -> None:
 
 def test_a_missing_program_is_named() -> None:
     for start in (SystemRunner().run, lambda argv: SystemRunner().stream(argv, lambda _piece: None)):
-        with pytest.raises(CommandMissing, match="drivebuild-no-such"):
+        with pytest.raises(CommandMissingError, match="drivebuild-no-such"):
             start(("drivebuild-no-such",))
-    with pytest.raises(CommandMissing):
+    with pytest.raises(CommandMissingError):
         SystemRunner().pipe(("true",), ("drivebuild-no-such",), lambda _piece: None)
 
 

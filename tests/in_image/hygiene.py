@@ -1,4 +1,4 @@
-"""hygiene.py [ROOT]: nothing of the build is left in the image: caches, package lists, secrets, CA files, sources, compiled twins.
+"""hygiene.py [ROOT]: nothing of the build is left in the image: caches, package lists, secrets, CA files, sources, objects.
 
 Run as root for a full answer (`--user 0`): a folder that cannot be read is a failure.
 """
@@ -56,8 +56,6 @@ left = [f"/{top}/{n}" for top in ("src", "wheels", "run/wheels", "run/lock", "ru
 allowed_tmp = [p for p in left if p.startswith(("/tmp/home-", "/tmp/in_image"))]
 left = [p for p in left if p not in allowed_tmp]
 report("hygiene no build trees", not left, left[:10])
-pyc = walk("/opt/venv", ["__pycache__"])
-report("hygiene no compiled twins in the venv", not pyc, {"count": len(pyc), "first": pyc[:5]})
 objects = walk("/opt", ["*.o", "*.egg-link", ".ninja_log", "direct_url.json", "config.log"])
 objects = [p for p in objects if "/config-3." not in p]
 report("hygiene no build products", not objects, objects[:10])

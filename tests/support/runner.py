@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from builder.engine.process import Argv, CommandMissing, Result
+from builder.engine.process import Argv, CommandMissingError, Result
 
 
 @dataclass
@@ -52,6 +52,6 @@ class RecordingRunner:
 
     def _ask(self, argv: Argv, stdin: bytes) -> None:
         if argv[0] in self.missing:
-            raise CommandMissing(argv[0])
+            raise CommandMissingError(argv[0])
         self.asked.append(argv)
         self.stdin.append(stdin)

@@ -102,7 +102,7 @@ def test_rendering_is_stable(plans: list[Plan], templates: dict[str, str], rende
 
 def test_the_header_says_how_to_build(plans: list[Plan], rendered: dict[str, str]) -> None:
     for plan in plans:
-        head = rendered[plan.dockerfile].split("FROM", 1)[0]
+        head = rendered[plan.dockerfile].split("\nFROM", 1)[0]
         assert "RENDERED BY drivebuild" in head
         assert plan.tag in head
         assert plan.dockerfile in head

@@ -1,0 +1,152 @@
+"""What an image is asked, and what its layers must not hold."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.engine import FakeEngine
+from support.runner import RecordingRunner
+
+from builder.engine.host import Image
+from builder.engine.hygiene import forbidden_path, look_from_outside
+from builder.engine.process import Result
+from builder.engine.verify import Probe, expectations, probes, run_probe
+from builder.errors import BuildError
+from builder.plan.make import make_plan
+from builder.recipe.types import Catalog
+
+
+@pytest.fixture
+def expect(catalog: Catalog) -> dict[str, object]:
+    plan = make_plan(catalog, "streampetr", platform="debian-12-cpu", variant="lto")
+    return expectations(plan, catalog, target="env")
+
+
+def test_expectations_name_versions_of_locks_components_and_python(expect: dict[str, object]) -> None:
+    versions = expect["versions"]
+    assert isinstance(versions, dict)
+    assert versions["python"] == "3.11.2"
+    assert versions["mmcv-full"] == "1.7.2"
+    assert versions["numpy"] == "1.23.5"
+    assert (expect["variant"], expect["shared"], expect["preload"]) == ("lto", False, expect["preload"])
+    assert json.dumps(expect)
+
+
+def test_every_script_is_asked_as_it_wants(expect: dict[str, object]) -> None:
+    found = probes(expect, ["versions.py", "tcmalloc.py", "lto.py", "mmcv_ops.py", "user.py"])
+    assert [probe.script for probe in found] == [
+        *("lto.py", "mmcv_ops.py", "tcmalloc.py", "tcmalloc.py", "user.py", "user.py", "versions.py"),
+    ]
+    assert json.loads(found[0].stdin) == expect
+    assert json.loads(found[-1].stdin) == expect["versions"]
+    assert [(probe.arguments, probe.entrypoint) for probe in found if probe.script == "tcmalloc.py"] == [
+        (("yes",), True),
+        (("no",), False),
+    ]
+    assert probes({**expect, "components": []}, ["mmcv_ops.py"]) == ()
+
+
+def ran(answer: Result) -> tuple[RecordingRunner, tuple[tuple[str, bool], ...]]:
+    runner = RecordingRunner(answers={("docker", "run"): answer})
+    probe = Probe(script="user.py", user="0", entrypoint=False, label="there")
+    checks = run_probe(probe, tag="t", folder=Path("/scripts"), expect={}, runner=runner)
+    return runner, tuple((check.name, check.ok) for check in checks)
+
+
+def test_a_script_runs_without_network_and_reports() -> None:
+    runner, checks = ran(Result(0, b'a warning\n{"check": "user", "ok": true, "detail": 1}\n'))
+    assert checks == (("user there", True),)
+    words = " ".join(runner.asked[0])
+    assert "--network none" in words
+    assert "/scripts:/tmp/in_image:ro" in words
+    assert words.endswith("--user 0 --entrypoint python t -B /tmp/in_image/user.py")
+
+
+@pytest.mark.parametrize(
+    ("answer", "last"),
+    [
+        (Result(1, b'{"check": "user", "ok": false}\n'), ("user there", False)),
+        (Result(139, b'{"check": "user", "ok": true}\n'), ("ended in order", False)),
+        (Result(0, b"nothing of use\n"), ("ended in order", False)),
+        (Result(1, b"", b"Traceback"), ("ended in order", False)),
+    ],
+)
+def test_a_script_that_fails_crashes_or_says_nothing_is_a_failure(answer: Result, last: tuple[str, bool]) -> None:
+    assert ran(answer)[1][-1] == last
+
+
+def test_docker_itself_failing_is_an_error() -> None:
+    with pytest.raises(BuildError, match="no such image"):
+        ran(Result(125, b"", b"no such image"))
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("run/secrets/ca-bundle", "secret"),
+        ("root/.netrc", "secret"),
+        ("usr/local/share/ca-certificates/proxy.crt", "CA file"),
+        ("root/.cache/uv/x", "cache"),
+        ("var/lib/apt/lists/deb_dists_InRelease", "cache"),
+        ("opt/uv/bin/uv", "build tree"),
+        ("wheels/mmcv.whl", "build tree"),
+        ("etc/ssl/certs/ca-certificates.crt", ""),
+        ("opt/venv/lib/python3.11/site-packages/certifi/cacert.pem", ""),
+        ("workspace/model/src/wheels/x", ""),
+    ],
+)
+def test_forbidden_paths(path: str, kind: str) -> None:
+    assert forbidden_path(path) == kind
+
+
+def archive(files: dict[str, bytes]) -> bytes:
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w") as tar:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return data.getvalue()
+
+
+class SavedEngine(FakeEngine):
+    """An engine with one image of two layers above a base."""
+
+    layers: tuple[dict[str, bytes], ...] = ()
+
+    def history(self, _name: str) -> tuple[str, ...]:
+        return ("RUN apt-get update", "ARG HTTPS_PROXY=http://u:p@proxy")
+
+    def save(self, _name: str) -> Iterator[bytes]:
+        names = [f"{number}/layer.tar" for number in range(len(self.layers))]
+        manifest = json.dumps([{"Layers": names}]).encode()
+        blobs = {name: archive(layer) for name, layer in zip(names, self.layers, strict=True)}
+        data = archive({**blobs, "manifest.json": manifest})
+        return (data[start : start + 700] for start in range(0, len(data), 700))
+
+
+def test_a_file_in_any_layer_is_found_but_not_in_the_base() -> None:
+    config = {"User": "1000:1000", "Labels": {"a": "b"}}
+    engine = SavedEngine({"t": Image("sha256:1", 1, "x86_64", config, ())})
+    # The last layer deletes what the one before had: it can still be read.
+    engine.layers = (
+        {"root/.cache/x": b"base"},
+        {"root/.cache/pip/x": b"1", "etc/x": b""},
+        {"root/.cache/.wh.pip": b""},
+    )
+    checks = {c.name: c for c in look_from_outside(engine, "t", labels={"a": "c"}, base_layers=1)}  # type: ignore[arg-type]
+    assert checks["no cache in any layer"].detail == ["layer 1: root/.cache/pip/x"]
+    assert not checks["labels"].ok
+    assert not checks["history"].ok
+    assert checks["user of the image"].ok
+    assert checks["no secret in any layer"].ok
+
+
+def test_no_image_is_an_error() -> None:
+    with pytest.raises(BuildError, match="there is no image"):
+        look_from_outside(FakeEngine(), "t", labels={}, base_layers=0)  # type: ignore[arg-type]
