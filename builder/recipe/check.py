@@ -38,9 +38,7 @@ class Named:
 Found = Mapping[str, Mapping[str, Named]]
 
 
-def check(
-    catalog: Catalog, found: Found, sources: Iterable[tuple[SourcesFile, Document]]
-) -> Iterator[Mistake]:
+def check(catalog: Catalog, found: Found, sources: Iterable[tuple[SourcesFile, Document]]) -> Iterator[Mistake]:
     """Yield every mistake between the files of `catalog`."""
     for platform in found["platforms"].values():
         for platform_rule in _PLATFORM_RULES:
@@ -135,16 +133,14 @@ def _component_names(catalog: Catalog, named: Named) -> Iterator[Mistake]:
         for accelerator in ("npu", "cpu"):
             source = getattr(origin, accelerator)
             if source is not None and source not in catalog.sources:
-                path = ("versions", version, accelerator)
-                yield _unknown(doc, path, "source", source, catalog.sources)
+                yield _unknown(doc, ("versions", version, accelerator), "source", source, catalog.sources)
         for index, step in enumerate(origin.steps):
+            path = ("versions", version, "steps", index)
             if isinstance(step, Patch | Copy) and step.source not in catalog.sources:
-                path = ("versions", version, "steps", index, "source")
-                yield _unknown(doc, path, "source", step.source, catalog.sources)
+                yield _unknown(doc, (*path, "source"), "source", step.source, catalog.sources)
             if step.when:
-                path = ("versions", version, "steps", index, "when")
                 message = f"versions.{version}.steps.{index}.when: options belong to a model, a component has none"
-                yield doc.mistake(path, message, hint="move the step to the model")
+                yield doc.mistake((*path, "when"), message, hint="move the step to the model")
 
 
 def _component_cycles(found: Found) -> Iterator[Mistake]:
@@ -323,9 +319,7 @@ def _conditions(model: Model) -> Iterator[tuple[DataPath, Mapping[str, str]]]:
             yield (key, index, "when"), item.when
 
 
-def _sources_said_twice(
-    found: Found, sources: Iterable[tuple[SourcesFile, Document]]
-) -> Iterator[Mistake]:
+def _sources_said_twice(found: Found, sources: Iterable[tuple[SourcesFile, Document]]) -> Iterator[Mistake]:
     """One name, one source: two files that differ about it are a mistake."""
     first: dict[str, tuple[Any, str]] = {}
     holders = [(value, doc) for value, doc in sources]

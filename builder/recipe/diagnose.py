@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -32,8 +33,14 @@ def convert(document: Document, kind: Any) -> tuple[Any, tuple[Mistake, ...]]:
 
 def diagnose(document: Document, kind: Any) -> Iterator[Mistake]:
     """Yield each difference between `document` and `kind`, in the order of the file."""
-    found = list(_walk(document, inspect.type_info(kind), document.data, (), ""))
+    found = list(_walk(document, _type_info(kind), document.data, (), ""))
     return iter(sorted(found, key=lambda mistake: (mistake.place.line, mistake.place.column)))
+
+
+@cache
+def _type_info(kind: Any) -> inspect.Type:
+    # Several milliseconds for a model, and the same for every file.
+    return inspect.type_info(kind)
 
 
 def _walk(doc: Document, info: inspect.Type, value: Any, path: DataPath, about: str) -> Iterator[Mistake]:
@@ -100,9 +107,7 @@ def _walk_list(doc: Document, info: inspect.VarTupleType, value: Any, path: Data
         yield doc.mistake(path, f"{_spell(path)}: needs at least {info.min_length} entry")
 
 
-def _walk_union(
-    doc: Document, info: inspect.UnionType, value: Any, path: DataPath, about: str
-) -> Iterator[Mistake]:
+def _walk_union(doc: Document, info: inspect.UnionType, value: Any, path: DataPath, about: str) -> Iterator[Mistake]:
     structs = [item for item in info.types if isinstance(item, inspect.StructType)]
     others = [item for item in info.types if not isinstance(item, inspect.StructType)]
     if value is None and any(isinstance(item, inspect.NoneType) for item in others):
@@ -119,17 +124,13 @@ def _walk_union(
             yield from attempts[0]
 
 
-def _walk_tagged(
-    doc: Document, structs: list[inspect.StructType], value: Any, path: DataPath
-) -> Iterator[Mistake]:
+def _walk_tagged(doc: Document, structs: list[inspect.StructType], value: Any, path: DataPath) -> Iterator[Mistake]:
     field = str(structs[0].tag_field)
     tags = {str(item.tag): item for item in structs}
     if not isinstance(value, dict):
         yield doc.mistake(path, f"{_spell(path)}: expected keys and values, got {_describe(value)}")
     elif field not in value:
-        yield doc.mistake(
-            path, f"{_spell(path)}: the key {field!r} is missing", hint=f"one of: {', '.join(tags)}"
-        )
+        yield doc.mistake(path, f"{_spell(path)}: the key {field!r} is missing", hint=f"one of: {', '.join(tags)}")
     elif not isinstance(value[field], str) or value[field] not in tags:
         message = f"{_spell((*path, field))}: unknown {field}: {_describe(value[field])}"
         yield doc.mistake((*path, field), message, hint=one_of(str(value[field]), tags))
@@ -170,12 +171,10 @@ def _text_problem(info: inspect.StrType, value: Any, raw: str, about: str) -> tu
     return None
 
 
-def _number_problem(
-    info: inspect.IntType | inspect.FloatType, value: Any, raw: str
-) -> tuple[str, str] | None:
+def _number_problem(info: inspect.IntType | inspect.FloatType, value: Any, raw: str) -> tuple[str, str] | None:
     whole = isinstance(info, inspect.IntType)
-    accepted: tuple[type, ...] = (int,) if whole else (int, float)
-    if isinstance(value, bool) or not isinstance(value, accepted):
+    sound = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
+    if not sound:
         return f"expected a {'whole ' if whole else ''}number, got {_describe(value, raw)}", ""
     if info.ge is not None and value < info.ge:
         return f"must be at least {info.ge}, got {value}", ""

@@ -66,9 +66,9 @@ def load(files: Iterable[RecipeText], locks: Mapping[str, str]) -> Catalog:
             message = f"name: {value.name!r} differs from the file's name, {stem!r}"
             mistakes.append(document.mistake(("name",), message, hint="rename one of them"))
         found[PurePosixPath(file.path).parts[0]][value.name] = Named(value, document)
+    catalog = _catalog(found, sources, locks)
     if not mistakes:
         # References are checked only between files that are sound in themselves: no follow-up mistakes.
-        catalog = _catalog(found, sources, locks)
         mistakes += check(catalog, found, sources)
     if mistakes:
         raise RecipeError(_render(mistakes), hint=_count(mistakes))
@@ -94,9 +94,7 @@ def _catalog(
         named.update(value.sources)
     for item in found["models"].values():
         named.update(item.value.sources)
-    kinds = {
-        kind: {name: item.value for name, item in sorted(items.items())} for kind, items in found.items()
-    }
+    kinds = {kind: {name: item.value for name, item in sorted(items.items())} for kind, items in found.items()}
     return Catalog(**kinds, sources=dict(sorted(named.items())), locks=dict(locks))
 
 

@@ -175,7 +175,7 @@ class _Reader:
         self.raw: dict[DataPath, str] = {}
         self.mistakes: list[Mistake] = []
         self._anchors: set[str] = set()
-        self._events: Iterator[Any] = yaml.parse(text, Loader=_LOADER)  # type: ignore[no-untyped-call]
+        self._events: Iterator[Any] = yaml.parse(text, Loader=_LOADER)
 
     def document(self) -> Any:
         """Return the data of the one document there is."""

@@ -12,7 +12,8 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct, field
 
 # One line of text: no control characters, so that no value can leave its comment, label or argument; none that turn
-# the direction of what follows, so that a reader sees the command that runs; no lone surrogates, which no file can hold.
+# the direction of what follows, so that a reader sees the command that runs; no lone surrogates: no file can hold
+# them.
 Line = Annotated[
     str,
     Meta(
@@ -41,18 +42,10 @@ Version = Annotated[
     str,
     Meta(pattern=r"^[0-9A-Za-z][0-9A-Za-z.+_-]*\Z", max_length=64, description="a version, quoted"),
 ]
-Commit = Annotated[
-    str, Meta(pattern=r"^[0-9a-f]{40}\Z", description="a full commit: 40 hexadecimal digits")
-]
-Blob = Annotated[
-    str, Meta(pattern=r"^[0-9a-f]{40}\Z", description="a git blob id: 40 hexadecimal digits")
-]
-Sha256 = Annotated[
-    str, Meta(pattern=r"^[0-9a-f]{64}\Z", description="a sha256: 64 hexadecimal digits")
-]
-Digest = Annotated[
-    str, Meta(pattern=r"^sha256:[0-9a-f]{64}\Z", description="an OCI digest: sha256:<64 hex digits>")
-]
+Commit = Annotated[str, Meta(pattern=r"^[0-9a-f]{40}\Z", description="a full commit: 40 hexadecimal digits")]
+Blob = Annotated[str, Meta(pattern=r"^[0-9a-f]{40}\Z", description="a git blob id: 40 hexadecimal digits")]
+Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z", description="a sha256: 64 hexadecimal digits")]
+Digest = Annotated[str, Meta(pattern=r"^sha256:[0-9a-f]{64}\Z", description="an OCI digest: sha256:<64 hex digits>")]
 Url = Annotated[
     str,
     Meta(
@@ -103,12 +96,8 @@ AbsolutePath = Annotated[
         description="an absolute path without '..'",
     ),
 ]
-EnvName = Annotated[
-    str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*\Z", description="an environment variable's name")
-]
-OsPackage = Annotated[
-    str, Meta(pattern=r"^[a-z0-9][A-Za-z0-9.+_-]*\Z", description="a distribution's package name")
-]
+EnvName = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*\Z", description="an environment variable's name")]
+OsPackage = Annotated[str, Meta(pattern=r"^[a-z0-9][A-Za-z0-9.+_-]*\Z", description="a distribution's package name")]
 _CLAUSE = r"(===?|!=|<=|>=|~=|<|>)[ ]*[0-9A-Za-z.*+!_-]+"
 # A requirement is one PEP 508 line; URLs, options and markers stay out.
 Requirement = Annotated[

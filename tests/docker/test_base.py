@@ -13,19 +13,15 @@ from builder.recipe.types import Catalog
 pytestmark = pytest.mark.docker
 
 
-def test_the_same_packages_give_the_same_layer(engine: Engine, tag: str, catalog: Catalog) -> None:
+def test_a_small_base(engine: Engine, tag: str, catalog: Catalog) -> None:
     platform = catalog.platforms["debian-12-cpu"]
-    bootstrap = msgspec.structs.replace(platform.base.bootstrap, include=("ca-certificates",))
+    bootstrap = msgspec.structs.replace(platform.base.bootstrap, include=())
     base = msgspec.structs.replace(platform.base, image=tag, bootstrap=bootstrap)
     small = msgspec.structs.replace(platform, base=base)
     said: list[str] = []
-    layers = []
-    for _ in range(2):
-        assert ensure_base(small, engine=engine, runner=SystemRunner(), say=said.append)
-        image = engine.image(tag)
-        assert image is not None
-        layers.append(image.layers)
-        SystemRunner().run(("docker", "image", "rm", "--force", tag))
-    assert layers[0] == layers[1]
-    assert len(layers[0]) == 1
+    assert ensure_base(small, engine=engine, runner=SystemRunner(), say=said.append)
+    image = engine.image(tag)
+    assert image is not None
+    assert len(image.layers) == 1
     assert any("success in" in line for line in said)
+    assert not ensure_base(small, engine=engine, runner=SystemRunner(), say=said.append)

@@ -3,10 +3,9 @@
 Asked twice, of what was recorded and of the binary itself:
 - sysconfig: --with-lto and --enable-optimizations in CONFIG_ARGS, -flto in *_NODIST; neither in what extension modules
   inherit, and CC and CXX are gcc and g++.
-- .GCC.command.line, written by -frecord-gcc-switches, lists the options the code was really compiled with: it has to
-  name -flto and -fprofile-use, never an instrumenting option.
+- .GCC.command.line, written by -frecord-gcc-switches: the code of an LTO build comes from GCC's GIMPLE, by -fltrans.
 - .symtab: statics of merged files are renamed by the link-time optimiser (.lto_priv); with a profile GCC splits the cold
-  part off functions (.cold). A build without either has next to none.
+  part off functions (.cold). CPython 3.11.2 has 10955 and 3360 of them with both, 0 and 15 with neither.
 
 Standard library only; the ELF file is read by hand, because the image has no binutils.
 """
@@ -84,11 +83,10 @@ facts = {
     "LTO configured": "--with-lto" in variable("CONFIG_ARGS"),
     "LTO in PY_CFLAGS_NODIST": "-flto" in variable("PY_CFLAGS_NODIST"),
     "LTO in PY_LDFLAGS_NODIST": "-flto" in variable("PY_LDFLAGS_NODIST"),
-    "LTO recorded in the binary": "-flto" in switches,
-    "LTO renamed statics in the binary": renamed >= 20,
+    "LTO recorded in the binary": "-fltrans" in switches,
+    "LTO renamed statics in the binary": renamed >= 1000,
     "PGO configured": "--enable-optimizations" in variable("CONFIG_ARGS"),
-    "PGO recorded in the binary": "-fprofile-use" in switches,
-    "PGO split cold code off in the binary": cold >= 200,
+    "PGO split cold code off in the binary": cold >= 1000,
 }
 detail = {"renamed statics": renamed, "cold parts": cold, "switches recorded": bool(switches)}
 for name, found in facts.items():

@@ -12,7 +12,15 @@ from support.files import REPOSITORY
 
 TABLE = REPOSITORY / "docs" / "upstream-defects.md"
 FOLDERS = (
-    *("", "builder", "builder/recipes", "templates/stages", "templates/macros", "templates/scripts", "templates/compose"),
+    *(
+        "",
+        "builder",
+        "builder/recipes",
+        "templates/stages",
+        "templates/macros",
+        "templates/scripts",
+        "templates/compose",
+    ),
 )
 LAST = {"C": 22, "P": 12, "F": 14, "T": 11, "V": 14, "S": 14}
 IDS = [f"{letter}{number}" for letter, last in LAST.items() for number in range(1, last + 1)]
@@ -54,8 +62,12 @@ def has(value: Any, path: list[str]) -> bool:
         dotted = ".".join(path)
         return dotted in value or any(has(item, path) for item in value.values() if isinstance(item, dict))
     if isinstance(value, list):
-        named = [item for item in value if isinstance(item, dict) and item.get("name", item.get("component")) == path[0]]
-        return any(has(item, path[1:]) for item in named) or any(has(item, path) for item in value if isinstance(item, dict))
+        named = [
+            item for item in value if isinstance(item, dict) and item.get("name", item.get("component")) == path[0]
+        ]
+        return any(has(item, path[1:]) for item in named) or any(
+            has(item, path) for item in value if isinstance(item, dict)
+        )
     return False
 
 
@@ -88,8 +100,12 @@ def test_the_place_that_handles_it_is_there(name: str) -> None:
             match = _KEY.match(re.sub(r" \(.*`.*\)| \(no .*\)", "", word.strip()))
             assert match, f"{name}: {word!r} is no key"
             path = match["key"].split(".")
-            holders = [document.get("sources", document) if "sources" in document and match["key"] in document["sources"]
-                       else document for document in documents]  # fmt: skip
+            holders = [
+                document.get("sources", document)
+                if "sources" in document and match["key"] in document["sources"]
+                else document
+                for document in documents
+            ]
             found = [has(holder, [match["key"]]) or has(holder, path) for holder in holders]
             assert any(found), f"{name}: {word!r} is in none of {[path.name for path in named]}"
             if "*" not in clause:

@@ -48,7 +48,7 @@ VALUES = {
     "short option": "-rf",
     "comment": "# x",
     "end of the line": "x \\",
-    "backslashes": "\\\\\" \\$(x)",
+    "backslashes": '\\\\" \\$(x)',
     "heredoc": "<<EOF",
     "heredoc's end": "EOF",
     "template": "{{ 7 * 7 }}{% raw %}",
@@ -73,58 +73,220 @@ PATCH = {"do": "patch", "source": "sdk", "path": "x.patch", **WHEN}
 
 RICH: dict[str, Any] = {
     # Every field of every type, so that each can be made hostile.
-    "sources.yaml": {"sources": {
-        "py": {"type": "archive", "url": "https://example.org/Python.tgz", "sha256": SHA, "licence": "L", "note": "n"},
-        "sdk": {"type": "git", "url": "https://example.org/sdk.git", "commit": COMMIT, "ref": "r", "licence": "L", "note": "n"},
-        "idx": {"type": "index", "package": "ops", "version": "1.0", "file": "ops-1.0.tar.gz", "sha256": SHA, "licence": "L", "note": "n"},
-        "deb": {"type": "debian-source", "package": "python3.8", "suite": "stable", "file": "python.tar.gz", "sha256": SHA, "licence": "L", "note": "n"},
-        "whl": {"type": "archive", "url": "https://example.org/torch.whl", "sha256": SHA, "unpack": False},
-        "malloc": {"type": "archive", "url": "https://example.org/g.tar.gz", "sha256": SHA},
-    }},
+    "sources.yaml": {
+        "sources": {
+            "py": {
+                "type": "archive",
+                "url": "https://example.org/Python.tgz",
+                "sha256": SHA,
+                "licence": "L",
+                "note": "n",
+            },
+            "sdk": {
+                "type": "git",
+                "url": "https://example.org/sdk.git",
+                "commit": COMMIT,
+                "ref": "r",
+                "licence": "L",
+                "note": "n",
+            },
+            "idx": {
+                "type": "index",
+                "package": "ops",
+                "version": "1.0",
+                "file": "ops-1.0.tar.gz",
+                "sha256": SHA,
+                "licence": "L",
+                "note": "n",
+            },
+            "deb": {
+                "type": "debian-source",
+                "package": "python3.8",
+                "suite": "stable",
+                "file": "python.tar.gz",
+                "sha256": SHA,
+                "licence": "L",
+                "note": "n",
+            },
+            "whl": {"type": "archive", "url": "https://example.org/torch.whl", "sha256": SHA, "unpack": False},
+            "malloc": {"type": "archive", "url": "https://example.org/g.tar.gz", "sha256": SHA},
+        }
+    },
     "systems/sys.yaml": {
-        "name": "sys", "title": "System", "manager": "apt", "runtime": ["tini"], "build": ["gcc"], "python_build": ["make"],
-        "toolchains": {"gcc": ["gcc"], "clang": ["clang"]}, "tcmalloc": [], "note": "n",
+        "name": "sys",
+        "title": "System",
+        "manager": "apt",
+        "runtime": ["tini"],
+        "build": ["gcc"],
+        "python_build": ["make"],
+        "toolchains": {"gcc": ["gcc"], "clang": ["clang"]},
+        "tcmalloc": [],
+        "note": "n",
         "tcmalloc_library": {"x86_64": "/usr/lib/x.so", "aarch64": "/usr/lib/x.so"},
     },
     "platforms/plat.yaml": {
-        "name": "plat", "title": "Platform", "accelerator": "npu", "system": "sys", "architectures": ["aarch64", "x86_64"],
-        "base": {"image": "example/base", "digest": "sha256:" + SHA, "bootstrap": {"suite": "stable", "include": ["tini"]}, "note": "n"},
-        "python": {"version": "3.8.17", "source": "py", "shared": True, "compiler": {"stock": "gcc", "lto": "clang"},
-                   "profile_task": "-m test --pgo", "configure": ["--with-x"], "note": "n"},
-        "framework": ["torch==2.1.0"], "pins": [{"package": "numpy", "version": "1.23.5", "reason": "r", "on": "npu"}],
-        "wheels": {"x86_64": ["whl"]}, "driving_sdk": "7.0", "environment": {"A": "a"}, "variants": ["stock", "lto"],
-        "cann": {"version": "8.1", "adapter": "7", "hdk_recommended": "25", "hdk_floor": "24", "home": "/usr/local/cann", "note": "n"},
-        "locks": "plat", "note": "n",
+        "name": "plat",
+        "title": "Platform",
+        "accelerator": "npu",
+        "system": "sys",
+        "architectures": ["aarch64", "x86_64"],
+        "base": {
+            "image": "example/base",
+            "digest": "sha256:" + SHA,
+            "bootstrap": {"suite": "stable", "include": ["tini"]},
+            "note": "n",
+        },
+        "python": {
+            "version": "3.8.17",
+            "source": "py",
+            "shared": True,
+            "compiler": {"stock": "gcc", "lto": "clang"},
+            "profile_task": "-m test --pgo",
+            "configure": ["--with-x"],
+            "note": "n",
+        },
+        "framework": ["torch==2.1.0"],
+        "pins": [{"package": "numpy", "version": "1.23.5", "reason": "r", "on": "npu"}],
+        "wheels": {"x86_64": ["whl"]},
+        "driving_sdk": "7.0",
+        "environment": {"A": "a"},
+        "variants": ["stock", "lto"],
+        "cann": {
+            "version": "8.1",
+            "adapter": "7",
+            "hdk_recommended": "25",
+            "hdk_floor": "24",
+            "home": "/usr/local/cann",
+            "note": "n",
+        },
+        "locks": "plat",
+        "note": "n",
     },
     "components/ops.yaml": {
-        "name": "ops", "title": "Operators", "template": "wheel", "package": "ops", "module": "ops", "licence": "L", "needs": ["torch"],
-        "versions": {"1.0": {"npu": "sdk", "cpu": "idx", "steps": [{**EDIT, "when": {}}, {**COPY, "when": {}}, {**PATCH, "when": {}}], "note": "n"}},
-        "environment": {"B": "b"}, "environment_npu": {"C": "c"}, "cann": True, "minutes": 1, "note": "n",
+        "name": "ops",
+        "title": "Operators",
+        "template": "wheel",
+        "package": "ops",
+        "module": "ops",
+        "licence": "L",
+        "needs": ["torch"],
+        "versions": {
+            "1.0": {
+                "npu": "sdk",
+                "cpu": "idx",
+                "steps": [{**EDIT, "when": {}}, {**COPY, "when": {}}, {**PATCH, "when": {}}],
+                "note": "n",
+            }
+        },
+        "environment": {"B": "b"},
+        "environment_npu": {"C": "c"},
+        "cann": True,
+        "minutes": 1,
+        "note": "n",
     },
     "components/tcmalloc.yaml": {
-        "name": "tcmalloc", "title": "T", "template": "tcmalloc", "package": "g", "needs": [], "versions": {"2.16": {"npu": "malloc"}},
+        "name": "tcmalloc",
+        "title": "T",
+        "template": "tcmalloc",
+        "package": "g",
+        "needs": [],
+        "versions": {"2.16": {"npu": "malloc"}},
     },
     "models/toy.yaml": {
-        "name": "toy", "title": "Toy", "summary": "s", "licence": "MIT", "platform": "plat", "tcmalloc": True, "note": "n",
+        "name": "toy",
+        "title": "Toy",
+        "summary": "s",
+        "licence": "MIT",
+        "platform": "plat",
+        "tcmalloc": True,
+        "note": "n",
         "readme": {"commit": COMMIT, "source": "sdk", "path": "README.md", "table": "t"},
         "sources": {"own": {"type": "git", "url": "https://example.org/own.git", "commit": COMMIT}},
         "tree": {"source": "own", "directory": "Tree", "steps": [EDIT, COPY, PATCH]},
-        "requirements": {"packages": ["einops"], "pins": [{"package": "x", "version": None, "reason": "r"}],
-                         "conflicts": {"plat": ["line"]}},
-        "components": [{"name": "ops", "version": "1.0", "source": "sdk", "steps": [EDIT, COPY], "keep_tree": "Tree/ops",
-                        "on": "npu", "when": {"opt": "one"}, "note": "n"}, {"name": "tcmalloc", "version": "2.16"}],
-        "overlays": [{"component": "ops", "steps": [EDIT, {**COPY, "source": ""}, PATCH], "on": "npu", "when": {"opt": "one"}, "note": "n"}],
-        "data": {"dataset": "nuscenes", "root": "data", "note": "n",
-                 "entries": [{"path": "maps", "kind": "folder", "generated": True, "url": "https://example.org/x", "note": "n"}]},
-        "weights": [{"file": "w.pth", "target": "ckpts/w.pth", "home": "torch", "url": "https://example.org/w", "sha256": SHA, "note": "n"}],
-        "jobs": [{"name": "train", "title": "Train", "command": ["bash", "t.sh"], "directory": "Tree", "environment": {"D": "d"},
-                  "outputs": ["out"], "log": "out/log", "success": "ok", "on": "npu", "when": {"opt": "one"}, "note": "n"}],
-        "results": [{"chip": "c", "cards": 8, "global_batch": 8, "epochs": 1, "metrics": {"m": 1.0}, "precision": "fp32",
-                     "build": "stock", "source": "README", "note": "n"}],
+        "requirements": {
+            "packages": ["einops"],
+            "pins": [{"package": "x", "version": None, "reason": "r"}],
+            "conflicts": {"plat": ["line"]},
+        },
+        "components": [
+            {
+                "name": "ops",
+                "version": "1.0",
+                "source": "sdk",
+                "steps": [EDIT, COPY],
+                "keep_tree": "Tree/ops",
+                "on": "npu",
+                "when": {"opt": "one"},
+                "note": "n",
+            },
+            {"name": "tcmalloc", "version": "2.16"},
+        ],
+        "overlays": [
+            {
+                "component": "ops",
+                "steps": [EDIT, {**COPY, "source": ""}, PATCH],
+                "on": "npu",
+                "when": {"opt": "one"},
+                "note": "n",
+            }
+        ],
+        "data": {
+            "dataset": "nuscenes",
+            "root": "data",
+            "note": "n",
+            "entries": [
+                {"path": "maps", "kind": "folder", "generated": True, "url": "https://example.org/x", "note": "n"}
+            ],
+        },
+        "weights": [
+            {
+                "file": "w.pth",
+                "target": "ckpts/w.pth",
+                "home": "torch",
+                "url": "https://example.org/w",
+                "sha256": SHA,
+                "note": "n",
+            }
+        ],
+        "jobs": [
+            {
+                "name": "train",
+                "title": "Train",
+                "command": ["bash", "t.sh"],
+                "directory": "Tree",
+                "environment": {"D": "d"},
+                "outputs": ["out"],
+                "log": "out/log",
+                "success": "ok",
+                "on": "npu",
+                "when": {"opt": "one"},
+                "note": "n",
+            }
+        ],
+        "results": [
+            {
+                "chip": "c",
+                "cards": 8,
+                "global_batch": 8,
+                "epochs": 1,
+                "metrics": {"m": 1.0},
+                "precision": "fp32",
+                "build": "stock",
+                "source": "README",
+                "note": "n",
+            }
+        ],
         "environment": {"E": "e"},
-        "options": [{"name": "opt", "title": "O", "default": "one", "choices": {"one": {"title": "t", "note": "n"}, "two": {"title": "t"}}}],
+        "options": [
+            {
+                "name": "opt",
+                "title": "O",
+                "default": "one",
+                "choices": {"one": {"title": "t", "note": "n"}, "two": {"title": "t"}},
+            }
+        ],
     },
-}  # fmt: skip
+}
 
 Where = tuple[str, tuple[Any, ...], bool]
 
@@ -285,9 +447,7 @@ def test_every_string_field_of_every_type_is_tried() -> None:
             return any(textual(item) for item in info.types)
         return not isinstance(info, (*numbers, inspect.NoneType))
 
-    wanted = {
-        (name, field.name) for name, info in types.items() for field in info.fields if textual(field.type)
-    }
+    wanted = {(name, field.name) for name, info in types.items() for field in info.fields if textual(field.type)}
     assert wanted <= seen, f"add to RICH: {sorted(wanted - seen)}"
 
 

@@ -13,7 +13,7 @@ REAL_PROCESSES = Path(__file__).parent / "scripts"
 """Tests of scripts that are nothing without the real git and bash."""
 
 
-class UnitTestTouchedTheWorld(AssertionError):  # noqa: N818  # the name is the sentence
+class UnitTestTouchedTheWorld(AssertionError):  # the name is the sentence
     """A unit test started a process, opened a socket or asked for a Docker engine."""
 
 

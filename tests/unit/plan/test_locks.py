@@ -15,7 +15,8 @@ def test_path() -> None:
 
 
 def test_parse() -> None:
-    text = f"# made by drivebuild\n\ntorch==2.1.0+cpu --hash=sha256:{A} --hash=sha256:{B}\npy-yaml==6.0 --hash=sha256:{A}\n"
+    text = f"# made by drivebuild\n\ntorch==2.1.0+cpu --hash=sha256:{A} --hash=sha256:{B}\n"
+    text += f"py-yaml==6.0 --hash=sha256:{A}\n"
     assert parse_lock(text, "p") == {"torch": ("2.1.0+cpu", (A, B)), "py-yaml": ("6.0", (A,))}
     assert parse_lock("", "p") == {}
     assert parse_lock(f"a==1 --hash=sha256:{A}\r\n", "p") == {"a": ("1", (A,))}
@@ -92,8 +93,11 @@ ARCHITECTURES = ("aarch64", "x86_64")
             ),
         ),
         # sorted by name, whatever the order in the files
-        ({"b": ("1", (A,)), "a": ("1", (A,))}, {"a": ("1", (A,)), "b": ("1", (A,))},
-         (f"a==1 --hash=sha256:{A}", f"b==1 --hash=sha256:{A}")),
+        (
+            {"b": ("1", (A,)), "a": ("1", (A,))},
+            {"a": ("1", (A,)), "b": ("1", (A,))},
+            (f"a==1 --hash=sha256:{A}", f"b==1 --hash=sha256:{A}"),
+        ),
         # nothing
         ({}, {}, ()),
     ],

@@ -47,9 +47,7 @@ def plans(catalog: Catalog) -> dict[tuple[str, str, str], Plan]:
 def stage_texts(
     plans: dict[tuple[str, str, str], Plan], templates: dict[str, str]
 ) -> dict[tuple[str, str, str], dict[str, str]]:
-    return {
-        key: {stage.name: render_stage(stage, templates) for stage in plan.stages} for key, plan in plans.items()
-    }
+    return {key: {stage.name: render_stage(stage, templates) for stage in plan.stages} for key, plan in plans.items()}
 
 
 # --- the shape of one plan -----------------------------------------------------------------------
@@ -58,9 +56,19 @@ def stage_texts(
 def test_stages_of_the_smallest_plan() -> None:
     plan = planned(toy())
     assert plan.names == (
-        "base", "build-base", "uv", "src-ops", "src-py", "python-stock", "torch", "ops", "env", "src-toy-source",
-        "tree", "image",
-    ) or set(plan.names) >= {"base", "python-stock", "torch", "ops", "env", "tree", "image"}  # fmt: skip
+        "base",
+        "build-base",
+        "uv",
+        "src-ops",
+        "src-py",
+        "python-stock",
+        "torch",
+        "ops",
+        "env",
+        "src-toy-source",
+        "tree",
+        "image",
+    ) or set(plan.names) >= {"base", "python-stock", "torch", "ops", "env", "tree", "image"}
     assert plan.names[-1] == "image"
     assert plan.tag == "drivebuild/toy:plat-stock"
     assert plan.dockerfile == "dockerfiles/toy/plat-stock/Dockerfile"
@@ -234,23 +242,37 @@ def test_stage_keys_see_changes_below() -> None:
 EDIT = "{do: edit, file: f, find: a, replace: %s}"
 CHANGES: list[tuple[str, dict[str, str], dict[str, str], set[str]]] = [
     # what changes, before, after, and the stages whose own text changes
-    ("a step of the tree", {"tree": f"{{source: toy-source, directory: T, steps: [{EDIT % 'b'}]}}"},
-     {"tree": f"{{source: toy-source, directory: T, steps: [{EDIT % 'c'}]}}"}, {"tree"}),
-    ("an overlay", {"overlays": f"[{{component: ops, steps: [{EDIT % 'b'}]}}]"},
-     {"overlays": f"[{{component: ops, steps: [{EDIT % 'c'}]}}]"}, {"overlay-ops"}),
+    (
+        "a step of the tree",
+        {"tree": f"{{source: toy-source, directory: T, steps: [{EDIT % 'b'}]}}"},
+        {"tree": f"{{source: toy-source, directory: T, steps: [{EDIT % 'c'}]}}"},
+        {"tree"},
+    ),
+    (
+        "an overlay",
+        {"overlays": f"[{{component: ops, steps: [{EDIT % 'b'}]}}]"},
+        {"overlays": f"[{{component: ops, steps: [{EDIT % 'c'}]}}]"},
+        {"overlay-ops"},
+    ),
     ("a variable", {"environment": "{A: a}"}, {"environment": "{A: b}"}, {"image"}),
     ("a job", {"jobs": "[{name: a, title: A, command: [a]}]"}, {"jobs": "[{name: a, title: A, command: [b]}]"}, set()),
-    ("a result", {"results": "[]"},
-     {"results": "[{chip: c, cards: 8, global_batch: 8, epochs: 1, metrics: {m: 1}}]"}, set()),
+    (
+        "a result",
+        {"results": "[]"},
+        {"results": "[{chip: c, cards: 8, global_batch: 8, epochs: 1, metrics: {m: 1}}]"},
+        set(),
+    ),
     ("the title", {"title": "A"}, {"title": "B"}, {"tree", "image"}),
-    ("a change to a component", {"components": f'[{{name: ops, version: "1.0", steps: [{EDIT % "b"}]}}]'},
-     {"components": f'[{{name: ops, version: "1.0", steps: [{EDIT % "c"}]}}]'}, {"ops-source"}),
-]  # fmt: skip
+    (
+        "a change to a component",
+        {"components": f'[{{name: ops, version: "1.0", steps: [{EDIT % "b"}]}}]'},
+        {"components": f'[{{name: ops, version: "1.0", steps: [{EDIT % "c"}]}}]'},
+        {"ops-source"},
+    ),
+]
 
 
-@pytest.mark.parametrize(
-    ("before", "after", "stages"), [row[1:] for row in CHANGES], ids=[row[0] for row in CHANGES]
-)
+@pytest.mark.parametrize(("before", "after", "stages"), [row[1:] for row in CHANGES], ids=[row[0] for row in CHANGES])
 def test_a_change_moves_only_its_own_stage(
     before: dict[str, str], after: dict[str, str], stages: set[str], templates: dict[str, str]
 ) -> None:
@@ -280,10 +302,16 @@ OPTIONS = "[{name: o, title: O, default: a, choices: {a: {title: A}, b: {title: 
 
 
 def test_options_choose_steps_and_name_the_image(templates: dict[str, str]) -> None:
-    steps = "{do: edit, file: f, find: x, replace: first, when: {o: a}}, {do: edit, file: f, find: x, replace: other, when: {o: b}}"
+    steps = "{do: edit, file: f, find: x, replace: first, when: {o: a}}, "
+    steps += "{do: edit, file: f, find: x, replace: other, when: {o: b}}"
     files = toy(options=OPTIONS, tree=f"{{source: toy-source, directory: T, steps: [{steps}]}}")
     default, other = planned(files), planned(files, options={"o": "b"})  # type: ignore[arg-type]
-    assert [stage.inputs["steps"][0]["replace"] for plan in (default, other) for stage in plan.stages if stage.name == "tree"] == ["first", "other"]
+    assert [
+        stage.inputs["steps"][0]["replace"]
+        for plan in (default, other)
+        for stage in plan.stages
+        if stage.name == "tree"
+    ] == ["first", "other"]
     assert default.flavour == "plat-stock"
     assert other.flavour == "plat-stock-o.b"
     # the default said aloud is the default
@@ -321,14 +349,28 @@ def test_copying_from_the_models_own_tree_waits_for_it() -> None:
     ("name", "choice", "message", "hint"),
     [
         ("streamptr", {}, "there is no model 'streamptr'", "did you mean 'streampetr'?"),
-        ("streampetr", {"platform": "cann-8.1.rc"}, "there is no platform 'cann-8.1.rc'", "did you mean 'cann-8.1.rc1'?"),
+        (
+            "streampetr",
+            {"platform": "cann-8.1.rc"},
+            "there is no platform 'cann-8.1.rc'",
+            "did you mean 'cann-8.1.rc1'?",
+        ),
         ("streampetr", {"variant": "ltoo"}, "cann-8.1.rc1 has no variant 'ltoo'", "did you mean 'lto'?"),
         ("streampetr", {"variant": "pgo"}, "cann-8.1.rc1 has no variant 'pgo'", "known: lto, stock"),
-        ("streampetr", {"options": {"atention": "x"}}, "streampetr has no option 'atention'", "did you mean 'attention'?"),
-        ("streampetr", {"options": {"attention": "upstrem"}},
-         "option 'attention' of streampetr has no choice 'upstrem'", "did you mean 'upstream'?"),
+        (
+            "streampetr",
+            {"options": {"atention": "x"}},
+            "streampetr has no option 'atention'",
+            "did you mean 'attention'?",
+        ),
+        (
+            "streampetr",
+            {"options": {"attention": "upstrem"}},
+            "option 'attention' of streampetr has no choice 'upstrem'",
+            "did you mean 'upstream'?",
+        ),
     ],
-)  # fmt: skip
+)
 def test_unknown(catalog: Catalog, name: str, choice: dict[str, str], message: str, hint: str) -> None:
     with pytest.raises(PlanError) as caught:
         make_plan(catalog, name, **choice)  # type: ignore[arg-type]
@@ -344,5 +386,8 @@ def test_a_missing_lock_is_named() -> None:
 
 def test_two_models_in_one_catalog_do_not_see_each_other(templates: dict[str, str]) -> None:
     alone = {stage.name: render_stage(stage, templates) for stage in planned(toy()).stages}
-    both = {stage.name: render_stage(stage, templates) for stage in planned(toy() | {"models/two.yaml": model("two")}).stages}
+    both = {
+        stage.name: render_stage(stage, templates)
+        for stage in planned(toy() | {"models/two.yaml": model("two")}).stages
+    }
     assert alone == both

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builder.errors import PlanError
@@ -40,15 +40,18 @@ def test_a_circle_is_spelled_as_a_path(needs: dict[str, list[str]], path: str) -
         in_order(needs)
 
 
+@settings(max_examples=50, deadline=None)
 @given(
     st.lists(st.sampled_from("abcdefgh"), unique=True).flatmap(
         lambda names: st.tuples(
             st.permutations(names),
             # needs point backwards in `names` only: no circle
-            st.fixed_dictionaries({
-                name: st.lists(st.sampled_from(names[:index] or ["-"]), unique=True, max_size=3)
-                for index, name in enumerate(names)
-            }),
+            st.fixed_dictionaries(
+                {
+                    name: st.lists(st.sampled_from(names[:index] or ["-"]), unique=True, max_size=3)
+                    for index, name in enumerate(names)
+                }
+            ),
         )
     )
 )

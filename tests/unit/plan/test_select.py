@@ -47,7 +47,7 @@ def model(options: str = OPTIONS) -> Model:
         (Item("a", on="cpu", when={"size": "small"}), False),
     ],
 )
-def test_chosen(item: Item, applies: bool) -> None:  # noqa: FBT001
+def test_chosen(item: Item, applies: bool) -> None:
     assert chosen([item], "npu", {"size": "small", "kind": "x"}) == ((item,) if applies else ())
 
 

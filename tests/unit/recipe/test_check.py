@@ -34,69 +34,136 @@ def second(name: str, needs: str) -> dict[str, str]:
 
 ROWS: list[tuple[str, dict[str, str], str]] = [
     # the rule, the files, the message with its hint
-    ("platform's system", platform("system: sys", "system: sis"),
-     "platforms/plat.yaml:4:9: system: unknown system 'sis' (did you mean 'sys'?)"),
-    ("platform's python source", platform("source: py,", "source: pyy,"),
-     "python.source: unknown source 'pyy' (did you mean 'py'?)"),
+    (
+        "platform's system",
+        platform("system: sys", "system: sis"),
+        "platforms/plat.yaml:4:9: system: unknown system 'sis' (did you mean 'sys'?)",
+    ),
+    (
+        "platform's python source",
+        platform("source: py,", "source: pyy,"),
+        "python.source: unknown source 'pyy' (did you mean 'py'?)",
+    ),
     ("platform's wheels", platform("pins: []", "pins: []\nwheels: {x86_64: [torhc]}"), "unknown source 'torhc'"),
-    ("platform's locks", platform("pins: []", "pins: []\nlocks: plta"), "unknown platform 'plta' (did you mean 'plat'?)"),
-    ("variant without compiler", platform("{stock: gcc, lto: gcc}", "{stock: gcc}"),
-     "python.compiler: no compiler for the variant 'lto'"),
-    ("compiler without toolchain",
-     platform("lto: gcc", "lto: clang") | {"systems/sys.yaml": SYSTEM.replace(", clang: [clang]", "")},
-     "python.compiler.lto: sys has no toolchain 'clang'"),
+    (
+        "platform's locks",
+        platform("pins: []", "pins: []\nlocks: plta"),
+        "unknown platform 'plta' (did you mean 'plat'?)",
+    ),
+    (
+        "variant without compiler",
+        platform("{stock: gcc, lto: gcc}", "{stock: gcc}"),
+        "python.compiler: no compiler for the variant 'lto'",
+    ),
+    (
+        "compiler without toolchain",
+        platform("lto: gcc", "lto: clang") | {"systems/sys.yaml": SYSTEM.replace(", clang: [clang]", "")},
+        "python.compiler.lto: sys has no toolchain 'clang'",
+    ),
     ("no stock", platform("pins: []", "pins: []\nvariants: [lto]"), "variants: 'stock' is missing"),
     ("Python from git", platform("source: py,", "source: ops,"), "python.source: 'ops' is a git source"),
     ("a wheel from git", platform("pins: []", "pins: []\nwheels: {x86_64: [ops]}"), "'ops' is no archive source"),
-    ("an option in a component",
-     component('"1.0": {npu: ops}', '"1.0": {npu: ops, steps: [{do: edit, file: f, find: a, replace: b, when: {o: a}}]}'),
-     "options belong to a model, a component has none"),
+    (
+        "an option in a component",
+        component(
+            '"1.0": {npu: ops}', '"1.0": {npu: ops, steps: [{do: edit, file: f, find: a, replace: b, when: {o: a}}]}'
+        ),
+        "options belong to a model, a component has none",
+    ),
     ("a tree from an archive", toy(tree="{source: py, directory: T}"), "tree.source: 'py' is no git source"),
     ("a patch from an archive", toy(tree=TREE % "{do: patch, source: py, path: p}"), "'py' is no git source"),
-    ("a component's copy from nowhere",
-     toy(components='[{name: ops, version: "1.0", steps: [{do: copy, path: a, to: b}]}]'),
-     "components.0.steps.0: the key 'source' is missing"),
+    (
+        "a component's copy from nowhere",
+        toy(components='[{name: ops, version: "1.0", steps: [{do: copy, path: a, to: b}]}]'),
+        "components.0.steps.0: the key 'source' is missing",
+    ),
     ("NPU without CANN", platform(PLATFORM.split("\n")[6], ""), "cann: a platform for NPUs names its CANN release"),
-    ("image without digest and reason", platform(", note: not looked up", ""),
-     "base: a base image without digest says in its note why"),
-    ("component's need", toy() | {"components/ops.yaml": COMPONENT + "needs: [torhc]\n"},
-     "unknown component 'torhc' (did you mean 'torch'?)"),
+    (
+        "image without digest and reason",
+        platform(", note: not looked up", ""),
+        "base: a base image without digest says in its note why",
+    ),
+    (
+        "component's need",
+        toy() | {"components/ops.yaml": COMPONENT + "needs: [torhc]\n"},
+        "unknown component 'torhc' (did you mean 'torch'?)",
+    ),
     ("component's source", component('"1.0": {npu: ops}', '"1.0": {npu: opps}'), "unknown source 'opps'"),
     ("component's cpu source", component('"1.0": {npu: ops}', '"1.0": {cpu: opps}'), "unknown source 'opps'"),
-    ("component's patch", component('"1.0": {npu: ops}', '"1.0": {npu: ops, steps: [{do: patch, source: x, path: p}]}'),
-     "unknown source 'x'"),
+    (
+        "component's patch",
+        component('"1.0": {npu: ops}', '"1.0": {npu: ops, steps: [{do: patch, source: x, path: p}]}'),
+        "unknown source 'x'",
+    ),
     ("component that needs itself", toy() | {"components/ops.yaml": COMPONENT + "needs: [ops]\n"}, "ops -> ops"),
-    ("two components in a circle", toy() | {"components/ops.yaml": COMPONENT + "needs: [two]\n"} | second("two", "[ops]"),
-     "components need each other in a circle: ops -> two -> ops"),
+    (
+        "two components in a circle",
+        toy() | {"components/ops.yaml": COMPONENT + "needs: [two]\n"} | second("two", "[ops]"),
+        "components need each other in a circle: ops -> two -> ops",
+    ),
     ("model's platform", toy(platform="plta"), "platform: unknown platform 'plta' (did you mean 'plat'?)"),
-    ("model's readme", toy(readme=f"{{commit: {'d' * 40}, source: sdc, path: R}}"), "unknown source 'sdc' (did you mean"),
+    (
+        "model's readme",
+        toy(readme=f"{{commit: {'d' * 40}, source: sdc, path: R}}"),
+        "unknown source 'sdc' (did you mean",
+    ),
     ("model's tree", toy(tree="{source: toy-sorce, directory: T}"), "did you mean 'toy-source'?"),
     ("model's patch", toy(tree=TREE % "{do: patch, source: x, path: p}"), "tree.steps.0: unknown source 'x'"),
     ("model's copy", toy(tree=TREE % "{do: copy, source: x, path: p, to: q}"), "unknown source 'x'"),
-    ("model's component", toy(components='[{name: osp, version: "1.0"}]'), "unknown component 'osp' (did you mean 'ops'?)"),
+    (
+        "model's component",
+        toy(components='[{name: osp, version: "1.0"}]'),
+        "unknown component 'osp' (did you mean 'ops'?)",
+    ),
     ("component's version", toy(components='[{name: ops, version: "3.0"}]'), "unknown version of ops '3.0'"),
     ("component's own source", toy(components='[{name: ops, version: "1.0", source: opps}]'), "unknown source 'opps'"),
     ("overlay of nothing", toy(overlays="[{component: osp, steps: []}]"), "unknown component of this model 'osp'"),
     ("option's default", toy(options=OPTIONS.replace("default: a", "default: c")), "unknown choice 'c'"),
-    ("option that does not exist", toy(tree=TREE % "{do: edit, file: f, find: a, replace: b, when: {p: a}}"),
-     "unknown option 'p'"),
-    ("choice that does not exist",
-     toy(options=OPTIONS, tree=TREE % "{do: edit, file: f, find: a, replace: b, when: {o: x}}"), "unknown choice 'x'"),
+    (
+        "option that does not exist",
+        toy(tree=TREE % "{do: edit, file: f, find: a, replace: b, when: {p: a}}"),
+        "unknown option 'p'",
+    ),
+    (
+        "choice that does not exist",
+        toy(options=OPTIONS, tree=TREE % "{do: edit, file: f, find: a, replace: b, when: {o: x}}"),
+        "unknown choice 'x'",
+    ),
     ("option twice", toy(options=OPTIONS[:-1] + ", " + OPTIONS[1:]), "options.1.name: 'o' is there twice"),
-    ("job twice", toy(jobs="[{name: t, title: T, command: [a]}, {name: t, title: T, command: [b]}]"),
-     "jobs.1.name: 't' is there twice (keep them apart with `on` or `when`)"),
-    ("component twice", toy(components='[{name: ops, version: "1.0"}, {name: ops, version: "2.0"}]'),
-     "components.1.name: 'ops' is there twice"),
-    ("twice on one accelerator", toy(components='[{name: ops, version: "1.0", on: npu}, {name: ops, version: "2.0"}]'),
-     "components.1.name: 'ops' is there twice"),
-    ("success that is no pattern", toy(jobs="[{name: t, title: T, command: [a], success: '(x'}]"),
-     "jobs.0.success: not a regular expression"),
-    ("edit that changes nothing", toy(tree=TREE % "{do: edit, file: f, find: a, replace: a}"), "replaces a text by itself"),
+    (
+        "job twice",
+        toy(jobs="[{name: t, title: T, command: [a]}, {name: t, title: T, command: [b]}]"),
+        "jobs.1.name: 't' is there twice (keep them apart with `on` or `when`)",
+    ),
+    (
+        "component twice",
+        toy(components='[{name: ops, version: "1.0"}, {name: ops, version: "2.0"}]'),
+        "components.1.name: 'ops' is there twice",
+    ),
+    (
+        "twice on one accelerator",
+        toy(components='[{name: ops, version: "1.0", on: npu}, {name: ops, version: "2.0"}]'),
+        "components.1.name: 'ops' is there twice",
+    ),
+    (
+        "success that is no pattern",
+        toy(jobs="[{name: t, title: T, command: [a], success: '(x'}]"),
+        "jobs.0.success: not a regular expression",
+    ),
+    (
+        "edit that changes nothing",
+        toy(tree=TREE % "{do: edit, file: f, find: a, replace: a}"),
+        "replaces a text by itself",
+    ),
     ("conflicts of no platform", toy(requirements="{packages: [], conflicts: {plta: [x]}}"), "unknown platform 'plta'"),
-    ("one source, two contents",
-     toy(sources=f'{{toy-source: {{type: git, url: "https://example.org/toy.git", commit: {"e" * 40}}}, '
-         f'ops: {{type: git, url: "https://example.org/x.git", commit: {"e" * 40}}}}}'),
-     "sources.ops: differs from the source of that name in sources.yaml"),
+    (
+        "one source, two contents",
+        toy(
+            sources=f'{{toy-source: {{type: git, url: "https://example.org/toy.git", commit: {"e" * 40}}}, '
+            f'ops: {{type: git, url: "https://example.org/x.git", commit: {"e" * 40}}}}}'
+        ),
+        "sources.ops: differs from the source of that name in sources.yaml",
+    ),
 ]
 
 
@@ -110,16 +177,32 @@ def test_rule(files: dict[str, str], message: str) -> None:
 
 
 FINE: list[tuple[str, dict[str, str]]] = [
-    ("two jobs kept apart by `on`",
-     toy(jobs="[{name: t, title: T, command: [a], on: npu}, {name: t, title: T, command: [b], on: cpu}]")),
-    ("two jobs kept apart by `when`",
-     toy(options=OPTIONS, jobs="[{name: t, title: T, command: [a], when: {o: a}}, "
-                               "{name: t, title: T, command: [b], when: {o: b}}]")),
-    ("two components kept apart by `on`",
-     toy(components='[{name: ops, version: "1.0", on: npu}, {name: ops, version: "2.0", on: cpu}]')),
-    ("the same source said twice", toy() | {"models/toy2.yaml": model("toy2", sources=
-     f'{{toy2-source: {{type: git, url: "https://example.org/toy.git", commit: {"e" * 40}}}, '
-     f'toy-source: {{type: git, url: "https://example.org/toy.git", commit: {"e" * 40}}}}}')}),
+    (
+        "two jobs kept apart by `on`",
+        toy(jobs="[{name: t, title: T, command: [a], on: npu}, {name: t, title: T, command: [b], on: cpu}]"),
+    ),
+    (
+        "two jobs kept apart by `when`",
+        toy(
+            options=OPTIONS,
+            jobs="[{name: t, title: T, command: [a], when: {o: a}}, {name: t, title: T, command: [b], when: {o: b}}]",
+        ),
+    ),
+    (
+        "two components kept apart by `on`",
+        toy(components='[{name: ops, version: "1.0", on: npu}, {name: ops, version: "2.0", on: cpu}]'),
+    ),
+    (
+        "the same source said twice",
+        toy()
+        | {
+            "models/toy2.yaml": model(
+                "toy2",
+                sources=f'{{toy2-source: {{type: git, url: "https://example.org/toy.git", commit: {"e" * 40}}}, '
+                f'toy-source: {{type: git, url: "https://example.org/toy.git", commit: {"e" * 40}}}}}',
+            )
+        },
+    ),
     ("a component without needs", toy() | {"components/ops.yaml": COMPONENT + "needs: []\n"}),
     ("a copy from the model's own tree", toy(tree=TREE % "{do: copy, path: p, to: q}")),
     ("a platform for CPUs without CANN", platform("accelerator: npu", "accelerator: cpu")),

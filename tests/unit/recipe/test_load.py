@@ -45,8 +45,12 @@ def test_all_mistakes_of_all_files_at_once() -> None:
     error = failed(files)
     heads = [line for line in error.message.split("\n") if not line.startswith(" ")]
     assert [head.split(":")[0] for head in heads] == [
-        "components/ops.yaml", "models/toy.yaml", "models/toy.yaml", "sources.yaml", "systems/sys.yaml",
-    ]  # fmt: skip
+        "components/ops.yaml",
+        "models/toy.yaml",
+        "models/toy.yaml",
+        "sources.yaml",
+        "systems/sys.yaml",
+    ]
     assert error.hint == "5 mistakes in 4 files; nothing was written"
 
 
@@ -64,7 +68,11 @@ def test_references_are_not_checked_while_a_file_is_unsound() -> None:
     ("path", "content", "message"),
     [
         # the name inside is the name by which others refer to it
-        ("models/other.yaml", model("toy2"), "models/other.yaml:1:7: name: 'toy2' differs from the file's name, 'other'"),
+        (
+            "models/other.yaml",
+            model("toy2"),
+            "models/other.yaml:1:7: name: 'toy2' differs from the file's name, 'other'",
+        ),
         # a folder nobody reads would be ignored silently
         ("model/toy2.yaml", model("toy2"), "model/toy2.yaml:1:1: a file of no known kind"),
         ("models/deep/toy2.yaml", model("toy2"), "a file of no known kind"),

@@ -135,9 +135,7 @@ REFUSED: list[tuple[str, str | bytes, str, tuple[int, int]]] = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("content", "message", "place"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED]
-)
+@pytest.mark.parametrize(("content", "message", "place"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED])
 def test_refused_with_place(content: str | bytes, message: str, place: tuple[int, int]) -> None:
     began = time.perf_counter()
     document = read(content)

@@ -65,15 +65,32 @@ def test_each_template_asks_for_what_its_stages_give_and_for_nothing_else(
     "word",
     [
         # traces of Jinja and Python
-        "{{", "{%", "%}", "Undefined", "None", "True,",
+        "{{",
+        "{%",
+        "%}",
+        "Undefined",
+        "None",
+        "True,",
         # a frontend line needs a registry
         "# syntax=",
         # what the READMEs do and we do not (C1, C4, C5)
-        "chmod 777", "chmod -R 777", "--privileged", "--no-check-certificate", "--reject", "--insecure", "curl -k",
-        "--trusted-host", "--allow-unauthenticated", "--security=insecure", "--network=host", "HOST_CACHE_CAPACITY=",
-        "setup.py install", "setup.py develop", "pip install -e",
+        "chmod 777",
+        "chmod -R 777",
+        "--privileged",
+        "--no-check-certificate",
+        "--reject",
+        "--insecure",
+        "curl -k",
+        "--trusted-host",
+        "--allow-unauthenticated",
+        "--security=insecure",
+        "--network=host",
+        "HOST_CACHE_CAPACITY=",
+        "setup.py install",
+        "setup.py develop",
+        "pip install -e",
     ],
-)  # fmt: skip
+)
 def test_what_must_not_be_in_any_file(rendered: dict[str, str], word: str) -> None:
     for path, text in rendered.items():
         # scripts of ours lie in heredocs; they are tested as scripts
@@ -129,7 +146,21 @@ def test_scripts_arrive_whole(parsed: dict[str, list[Instruction]], templates: d
                 assert set(templates[script].split("\n")) - {""} <= bodies, f"{path}: {script}"
 
 
-KNOWN = {"FROM", "RUN", "COPY", "ADD", "ENV", "ARG", "LABEL", "WORKDIR", "USER", "SHELL", "ENTRYPOINT", "CMD", "HEALTHCHECK"}
+KNOWN = {
+    "FROM",
+    "RUN",
+    "COPY",
+    "ADD",
+    "ENV",
+    "ARG",
+    "LABEL",
+    "WORKDIR",
+    "USER",
+    "SHELL",
+    "ENTRYPOINT",
+    "CMD",
+    "HEALTHCHECK",
+}
 
 
 def test_only_known_instructions(parsed: dict[str, list[Instruction]]) -> None:
@@ -198,8 +229,13 @@ def test_the_image_is_not_root_and_preloads_nothing_in_env(parsed: dict[str, lis
 def test_labels_and_variables_are_what_the_plan_says(plans: list[Plan], parsed: dict[str, list[Instruction]]) -> None:
     for plan in plans:
         image = plan.stages[-1]
-        found = [item for kind in ("LABEL", "ENV") for part in parsed[plan.dockerfile] if part.kind == kind
-                 for item in words(part.text)]  # fmt: skip
+        found = [
+            item
+            for kind in ("LABEL", "ENV")
+            for part in parsed[plan.dockerfile]
+            if part.kind == kind
+            for item in words(part.text)
+        ]
         for key, value in {**image.inputs["labels"], **image.inputs["environment"]}.items():
             assert f"{key}={value}" in found, f"{plan.dockerfile}: {key}"
 

@@ -1,4 +1,4 @@
-"""Quoting against the rules of the place where a value stands; the shell's own opinion is in scripts/test_quoting.py."""
+"""Quoting against the rules of the place where a value stands; the shell's own opinion is in scripts/test_quoting."""
 
 from __future__ import annotations
 
@@ -47,7 +47,14 @@ def test_shell_quoting_reads_well(value: str, quoted: str) -> None:
 
 @pytest.mark.parametrize(
     ("value", "quoted"),
-    [("a/b:1.0", "a/b:1.0"), ("", '""'), ("a b", '"a b"'), ("$HOME", '"\\$HOME"'), ('"\\', '"\\"\\\\"'), ("a#b", '"a#b"')],
+    [
+        ("a/b:1.0", "a/b:1.0"),
+        ("", '""'),
+        ("a b", '"a b"'),
+        ("$HOME", '"\\$HOME"'),
+        ('"\\', '"\\"\\\\"'),
+        ("a#b", '"a#b"'),
+    ],
 )
 def test_dockerfile_quoting_reads_well(value: str, quoted: str) -> None:
     assert quote_dockerfile(value) == quoted

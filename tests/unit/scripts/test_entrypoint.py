@@ -72,7 +72,9 @@ def test_nothing_is_preloaded_unless_asked(tmp_path: Path) -> None:
 
 
 def test_the_library_is_preloaded_for_the_command(tmp_path: Path, libraries: list[str]) -> None:
-    result = run("sh", "-c", "echo $LD_PRELOAD; cat /proc/self/maps", HOME=str(tmp_path), DRIVEBUILD_PRELOAD=libraries[0])
+    result = run(
+        "sh", "-c", "echo $LD_PRELOAD; cat /proc/self/maps", HOME=str(tmp_path), DRIVEBUILD_PRELOAD=libraries[0]
+    )
     assert result.stdout.split("\n")[0] == libraries[0]
     assert libraries[0] in result.stdout.split("\n", 1)[1], "really loaded"
 
@@ -97,7 +99,9 @@ def test_a_missing_library_is_an_error_and_the_command_does_not_run(tmp_path: Pa
 
 def test_cann_is_set_up_before_the_command(tmp_path: Path) -> None:
     # set_env.sh reads variables that are not set
-    (tmp_path / "set_env.sh").write_text('export LD_LIBRARY_PATH="/cann:$LD_LIBRARY_PATH"; export ASCEND=$UNSET_ONE yes=1\n')
+    (tmp_path / "set_env.sh").write_text(
+        'export LD_LIBRARY_PATH="/cann:$LD_LIBRARY_PATH"; export ASCEND=$UNSET_ONE yes=1\n'
+    )
     result = run("sh", "-c", "echo $LD_LIBRARY_PATH $yes", HOME=str(tmp_path), DRIVEBUILD_CANN_HOME=str(tmp_path))
     assert result.stdout == "/cann: 1\n", result.stderr
 
@@ -109,7 +113,9 @@ def test_without_cann_the_command_runs(tmp_path: Path) -> None:
 
 def test_without_a_command_it_is_a_shell(tmp_path: Path) -> None:
     known = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
-    result = subprocess.run(["bash", str(SCRIPT)], env=known, input="echo in a shell\n", capture_output=True, text=True, check=True)
+    result = subprocess.run(
+        ["bash", str(SCRIPT)], env=known, input="echo in a shell\n", capture_output=True, text=True, check=True
+    )
     assert result.stdout == "in a shell\n"
 
 
