@@ -142,9 +142,7 @@ def _plan(
 
     settings: Settings = context.obj
     chosen = parse_options(options)
-    return make_plan(
-        settings.catalog(), model, platform=platform, variant=variant, architecture=arch, options=chosen
-    )
+    return make_plan(settings.catalog(), model, platform=platform, variant=variant, architecture=arch, options=chosen)
 
 
 @app.command()

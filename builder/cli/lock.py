@@ -23,9 +23,7 @@ def lock(
     check: Annotated[
         bool, typer.Option("--check", help="Resolve nothing; exit with 8 when a lock is missing or stale.")
     ] = False,
-    update: Annotated[
-        bool, typer.Option("--update", help="Resolve anew also what is current.")
-    ] = False,
+    update: Annotated[bool, typer.Option("--update", help="Resolve anew also what is current.")] = False,
 ) -> None:
     """Resolve Python dependencies with uv to versions and hashes, for every platform and architecture.
 

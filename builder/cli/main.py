@@ -49,7 +49,7 @@ class ReportingGroup(TyperGroup):
             raise typer.Exit(error.exit_code) from error
         except BrokenPipeError:
             # `drivebuild list | head` is no mistake. Python would complain again when it flushes at exit.
-            sys.stdout = None  # type: ignore[assignment]
+            sys.stdout = None
             raise typer.Exit(0) from None
         except KeyboardInterrupt:
             typer.echo("interrupted", err=True)
@@ -91,7 +91,7 @@ def main(
             "--recipes",
             metavar="DIR",
             envvar="DRIVEBUILD_RECIPES",
-            help="A folder of your own recipes (models/, platforms/, systems/, components/, sources.yaml, locks/). May be given more than once.",
+            help="A folder of your own recipes, laid out like builder/recipes. May be given more than once.",
         ),
     ] = None,
     version: Annotated[

@@ -26,7 +26,8 @@ def render(
     variant: Variant = "",
     option: Options = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Write nothing; exit with 8 when a file on disk is not what would be rendered.")
+        bool,
+        typer.Option("--check", help="Write nothing; exit with 8 when a file on disk is not what would be rendered."),
     ] = False,
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="DIR", help="Where dockerfiles/, compose/ and schemas/ lie.")

@@ -27,8 +27,6 @@ def to_mermaid(plan: Plan) -> str:
 def to_dot(plan: Plan) -> str:
     """Return a Graphviz digraph; arrows go from what is needed to what needs it."""
     lines = [f'digraph "{plan.tag}" {{', "  rankdir=LR;", "  node [shape=box];"]
-    lines += [
-        f'  "{stage.name}" [shape=ellipse];' for stage in plan.stages if stage.template.startswith("source-")
-    ]
+    lines += [f'  "{stage.name}" [shape=ellipse];' for stage in plan.stages if stage.template.startswith("source-")]
     lines += [f'  "{need}" -> "{name}";' for need, name in edges(plan)]
     return "\n".join([*lines, "}"])

@@ -129,8 +129,12 @@ def _default(model: Model, name: str) -> str:
 
 def _no_architecture(catalog: Catalog, platform: Platform, architecture: str) -> PlanError:
     others = [name for name, item in catalog.platforms.items() if architecture in item.architectures]
-    hint = f"{platform.name} is for {', '.join(platform.architectures)}; for {architecture}: {', '.join(others) or 'none'}"
-    return PlanError(f"{platform.name} does not exist for {architecture}: {platform.note or 'no wheels there'}", hint=hint)
+    hint = (
+        f"{platform.name} is for {', '.join(platform.architectures)}; for {architecture}: {', '.join(others) or 'none'}"
+    )
+    return PlanError(
+        f"{platform.name} does not exist for {architecture}: {platform.note or 'no wheels there'}", hint=hint
+    )
 
 
 def known(items: Mapping[str, Any], name: str, what: str) -> Any:
@@ -144,9 +148,7 @@ def known(items: Mapping[str, Any], name: str, what: str) -> Any:
     return items[name]
 
 
-def _uses(
-    catalog: Catalog, model: Model, platform: Platform, choice: Mapping[str, str]
-) -> tuple[ComponentUse, ...]:
+def _uses(catalog: Catalog, model: Model, platform: Platform, choice: Mapping[str, str]) -> tuple[ComponentUse, ...]:
     """Return the components of the model that exist on the platform.
 
     A component whose version has no origin for the accelerator is left out: that is what the recipe says by
@@ -464,9 +466,7 @@ def _env_stage(scope: _Scope) -> StageSpec:
     framework, model = _framework(scope), _locks(scope, scope.model.name)
     own = {architecture: added(lock, framework[architecture]) for architecture, lock in model.items()}
     wheels = _wheels(scope)
-    tcmalloc = next(
-        (use.name for use in scope.uses if scope.catalog.components[use.name].template == "tcmalloc"), ""
-    )
+    tcmalloc = next((use.name for use in scope.uses if scope.catalog.components[use.name].template == "tcmalloc"), "")
     python = f"python-{scope.variant}"
     inputs = {
         "python": python,
@@ -488,7 +488,7 @@ def _preload(scope: _Scope, tcmalloc_stage: str) -> dict[str, str]:
         return {}
     if tcmalloc_stage:
         return {"": "/opt/gperftools/lib/libtcmalloc.so.4"}
-    return dict(scope.system.tcmalloc_library)
+    return {str(architecture): path for architecture, path in scope.system.tcmalloc_library.items()}
 
 
 def _tree_stage(scope: _Scope) -> StageSpec:

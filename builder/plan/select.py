@@ -9,7 +9,7 @@ from builder.errors import PlanError
 from builder.recipe.suggest import one_of
 from builder.recipe.types import Model
 
-__all__ = ["chosen", "choices"]
+__all__ = ["choices", "chosen"]
 
 
 class Selectable(Protocol):

@@ -2,8 +2,8 @@
 
 A first version: devices and driver mounts for NPU platforms, the dataset read-only where the model looks for it, what a
 job writes on volumes. A job that writes into the dataset's own folder (the conversion of nuScenes) has no service yet:
-it needs a writable layer over the read-only dataset, which comes with `drivebuild run`. Checks before a run, run folders
-and results come with it, too.
+it needs a writable layer over the read-only dataset, which comes with `drivebuild run`, as do checks before a run, run
+folders and results.
 """
 
 from __future__ import annotations
@@ -73,4 +73,3 @@ def _service(model: Model, job: Job, *, npu: bool) -> dict[str, Any]:
 def _compose_text(value: str) -> str:
     """Compose expands `$NAME` in every value; `$$` is a dollar."""
     return value.replace("$", "$$")
-

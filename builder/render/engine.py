@@ -43,13 +43,14 @@ def _comment(value: str) -> str:
 
 @lru_cache(maxsize=4)
 def _environment(templates: tuple[tuple[str, str], ...]) -> Environment:
-    made = Environment(  # noqa: S701  # Dockerfiles and YAML, not HTML: every value goes through a quoting filter
+    # Dockerfiles and YAML, not HTML: every value goes through a quoting filter.
+    made = Environment(
         loader=DictLoader(dict(templates)),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=False,
-        autoescape=False,
+        autoescape=False,  # noqa: S701
     )
     # Scripts go into a heredoc as they are: "${#list[@]}" is no comment of Jinja.
     made.globals["script"] = dict(templates).__getitem__

@@ -87,5 +87,3 @@ def stale(inputs: tuple[LockInput, ...], locks: Mapping[str, str]) -> Iterator[L
         text = locks.get(wanted.path, "")
         if f"inputs: {wanted.digest}" not in text.partition("\n# ")[2].partition("\n")[0]:
             yield wanted
-
-

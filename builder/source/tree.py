@@ -17,9 +17,7 @@ def read_tree(root: Path, wanted: Iterable[str]) -> dict[str, str]:
     """Return the text of every wanted file that exists, and of every other file in drivebuild's own folders."""
     paths = {path for path in wanted if (root / path).is_file()}
     for folder in OWN_FOLDERS:
-        paths.update(
-            path.relative_to(root).as_posix() for path in (root / folder).rglob("*") if path.is_file()
-        )
+        paths.update(path.relative_to(root).as_posix() for path in (root / folder).rglob("*") if path.is_file())
     return {path: (root / path).read_text(encoding="utf-8", errors="replace") for path in sorted(paths)}
 
 

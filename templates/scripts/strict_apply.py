@@ -91,7 +91,10 @@ def git_apply(tree, patch, *flags):
     # Files with CRLF are why whitespace is ignored; the blob ids checked afterwards make that safe.
     result = subprocess.run(
         command + list(flags) + [os.path.realpath(patch)],
-        cwd=tree, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        cwd=tree,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     )
     output = result.stdout.decode("utf-8", "replace")
     if result.returncode != 0 or "Skipped patch" in output:

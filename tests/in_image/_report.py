@@ -1,4 +1,5 @@
 """One JSON line per check, and the exit status."""
+
 import json
 import sys
 

@@ -1,7 +1,8 @@
-"""hygiene.py [ROOT]: nothing of the build is left in the image: caches, package lists, secrets, CA files, sources, objects.
+"""hygiene.py [ROOT]: nothing of the build is left in the image: caches, lists, secrets, CA files, sources, objects.
 
 Run as root for a full answer (`--user 0`): a folder that cannot be read is a failure.
 """
+
 import fnmatch
 import os
 import sys
@@ -39,29 +40,64 @@ def walk(top, patterns):
 
 
 homes = ["/root"] + ["/home/" + name for name in entries("/home")]
-caches = [f"{home}/{name}" for home in homes for name in (".cache", ".pip", ".config/pip", ".config/uv", ".local/share/uv")
-          if os.path.lexists(under(f"{home}/{name}")) and entries(f"{home}/{name}")]
+caches = [
+    f"{home}/{name}"
+    for home in homes
+    for name in (".cache", ".pip", ".config/pip", ".config/uv", ".local/share/uv")
+    if os.path.lexists(under(f"{home}/{name}")) and entries(f"{home}/{name}")
+]
 report("hygiene pip and uv caches", not caches, caches)
 lists = [name for name in entries("/var/lib/apt/lists") if name not in ("lock", "partial", "auxfiles")]
 report("hygiene apt lists", not lists, lists[:10])
-archives = [n for n in entries("/var/cache/apt/archives") if n.endswith(".deb")] \
-    + [n for n in entries("/var/cache/apt") if n.endswith(".bin")]
+archives = [n for n in entries("/var/cache/apt/archives") if n.endswith(".deb")] + [
+    n for n in entries("/var/cache/apt") if n.endswith(".bin")
+]
 report("hygiene apt archives", not archives, archives[:10])
-secrets = [f"/run/secrets/{n}" for n in entries("/run/secrets")] + (["/run/secrets"] if os.path.lexists(under("/run/secrets")) else [])
+secrets = [f"/run/secrets/{n}" for n in entries("/run/secrets")] + (
+    ["/run/secrets"] if os.path.lexists(under("/run/secrets")) else []
+)
 report("hygiene no secrets", not secrets, secrets)
-local_ca = [n for n in entries("/usr/local/share/ca-certificates")]
-named = walk("/", ["ca-bundle", "ca-bundle.*", ".netrc", "_netrc", ".pypirc", "pip.conf", "uv.toml", ".git-credentials", "id_rsa", "id_ed25519"])
+local_ca = entries("/usr/local/share/ca-certificates")
+named = walk(
+    "/",
+    [
+        "ca-bundle",
+        "ca-bundle.*",
+        ".netrc",
+        "_netrc",
+        ".pypirc",
+        "pip.conf",
+        "uv.toml",
+        ".git-credentials",
+        "id_rsa",
+        "id_ed25519",
+    ],
+)
 report("hygiene no CA or credential files", not local_ca and not named, local_ca + named[:10])
-left = [f"/{top}/{n}" for top in ("src", "wheels", "run/wheels", "run/lock", "run/files", "opt/uv", "tmp", "var/tmp") for n in entries(top)]
+left = [
+    f"/{top}/{n}"
+    for top in ("src", "wheels", "run/wheels", "run/lock", "run/files", "opt/uv", "tmp", "var/tmp")
+    for n in entries(top)
+]
 allowed_tmp = [p for p in left if p.startswith(("/tmp/home-", "/tmp/in_image"))]
 left = [p for p in left if p not in allowed_tmp]
 report("hygiene no build trees", not left, left[:10])
 objects = walk("/opt", ["*.o", "*.egg-link", ".ninja_log", "direct_url.json", "config.log"])
 objects = [p for p in objects if "/config-3." not in p]
 report("hygiene no build products", not objects, objects[:10])
-logs = [p for p in ("/var/log/apt", "/var/log/dpkg.log", "/var/log/lastlog") if os.path.lexists(under(p)) and (entries(p) if os.path.isdir(under(p)) else os.path.getsize(under(p)))]
+logs = [
+    p
+    for p in ("/var/log/apt", "/var/log/dpkg.log", "/var/log/lastlog")
+    if os.path.lexists(under(p)) and (entries(p) if os.path.isdir(under(p)) else os.path.getsize(under(p)))
+]
 report("hygiene no logs", not logs, logs)
-variables = [k for k in os.environ if k in ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE") or "INDEX_URL" in k or k.lower().endswith("_proxy")]
+variables = [
+    k
+    for k in os.environ
+    if k in ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+    or "INDEX_URL" in k
+    or k.lower().endswith("_proxy")
+]
 report("hygiene environment", not variables, variables)
 report("hygiene everything was readable", not unreadable, unreadable[:5])
 finish()

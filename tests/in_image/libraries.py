@@ -2,8 +2,9 @@
 
 Own parser, no tool needed. A library resolves if the loader would find it: in the file's own RPATH/RUNPATH, the
 loader's cache and standard folders, LD_LIBRARY_PATH, or (as dlopen does once a sibling is loaded) when a file of
-that soname lies below one of the DIRs and `--siblings` is given. CUDA's driver is allowed: no GPU machine has it in an image.
+that soname lies below one of the DIRs and `--siblings` is given. CUDA's driver is allowed: no image has it.
 """
+
 import argparse
 import fnmatch
 import os
@@ -22,7 +23,7 @@ def dynamic(path):
         if len(head) < 64 or head[:6] != b"\x7fELF\x02\x01":
             return None
         machine = struct.unpack_from("<H", head, 18)[0]
-        phoff, = struct.unpack_from("<Q", head, 32)
+        (phoff,) = struct.unpack_from("<Q", head, 32)
         phentsize, phnum = struct.unpack_from("<HH", head, 54)
         file.seek(phoff)
         table = file.read(phentsize * phnum)
@@ -38,7 +39,7 @@ def dynamic(path):
         file.seek(where[0])
         raw = file.read(where[1])
         entries = [struct.unpack_from("<qQ", raw, i) for i in range(0, len(raw) - 15, 16)]
-        entries = entries[:next((i for i, e in enumerate(entries) if e[0] == 0), len(entries))]
+        entries = entries[: next((i for i, e in enumerate(entries) if e[0] == 0), len(entries))]
         strtab = next((v for t, v in entries if t == DT_STRTAB), None)
         if strtab is None:
             return [], [], None, machine
@@ -67,8 +68,15 @@ def system_libraries():
             out = subprocess.run([ldconfig, "-p"], capture_output=True, text=True, check=False).stdout
             names |= {line.split()[0] for line in out.splitlines() if "=>" in line}
     machine = os.uname().machine
-    folders = ["/lib", "/usr/lib", "/lib64", "/usr/lib64", "/usr/local/lib",
-               f"/lib/{machine}-linux-gnu", f"/usr/lib/{machine}-linux-gnu"]
+    folders = [
+        "/lib",
+        "/usr/lib",
+        "/lib64",
+        "/usr/lib64",
+        "/usr/local/lib",
+        f"/lib/{machine}-linux-gnu",
+        f"/usr/lib/{machine}-linux-gnu",
+    ]
     folders += [p for p in os.environ.get("LD_LIBRARY_PATH", "").split(":") if p]
     for folder in folders:
         if os.path.isdir(folder):
@@ -115,8 +123,16 @@ for path, (needed, search, _, machine) in sorted(parsed.items()):
             by_sibling.setdefault(soname, []).append(path)
         else:
             missing.setdefault(soname, []).append(path)
-report("libraries", bool(parsed) and not missing, {
-    "dirs": dirs, "elf files": len(parsed), "missing": {k: v[:5] for k, v in missing.items()},
-    "allowed": {k: len(v) for k, v in allowed.items()}, "found as siblings": {k: len(v) for k, v in by_sibling.items()},
-    "foreign machine": foreign[:5]})
+report(
+    "libraries",
+    bool(parsed) and not missing,
+    {
+        "dirs": dirs,
+        "elf files": len(parsed),
+        "missing": {k: v[:5] for k, v in missing.items()},
+        "allowed": {k: len(v) for k, v in allowed.items()},
+        "found as siblings": {k: len(v) for k, v in by_sibling.items()},
+        "foreign machine": foreign[:5],
+    },
+)
 finish()

@@ -4,8 +4,8 @@ Asked twice, of what was recorded and of the binary itself:
 - sysconfig: --with-lto and --enable-optimizations in CONFIG_ARGS, -flto in *_NODIST; neither in what extension modules
   inherit, and CC and CXX are gcc and g++.
 - .GCC.command.line, written by -frecord-gcc-switches: the code of an LTO build comes from GCC's GIMPLE, by -fltrans.
-- .symtab: statics of merged files are renamed by the link-time optimiser (.lto_priv); with a profile GCC splits the cold
-  part off functions (.cold). CPython 3.11.2 has 10955 and 3360 of them with both, 0 and 15 with neither.
+- .symtab: statics of merged files are renamed by the link-time optimiser (.lto_priv); with a profile GCC splits the
+  cold part off functions (.cold). CPython 3.11.2 has 10955 and 3360 of them with both, 0 and 15 with neither.
 
 Standard library only; the ELF file is read by hand, because the image has no binutils.
 """

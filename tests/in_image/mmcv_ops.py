@@ -1,9 +1,9 @@
 """mmcv_ops.py: mmcv's compiled operators against plain PyTorch written here, on the CPU."""
+
 import importlib.util
 import math
 
 import torch
-
 from _report import finish, guard, report
 
 torch.manual_seed(20240229)
@@ -38,6 +38,7 @@ def bilinear(image, y, x):
 
 def nms():
     from mmcv.ops import nms as op
+
     corner = torch.rand(200, 2) * 50
     boxes = torch.cat([corner, corner + 5 + torch.rand(200, 2) * 20], dim=1)
     scores = torch.randperm(200).float() / 200
@@ -61,6 +62,7 @@ def nms():
 
 def roi_align():
     from mmcv.ops import roi_align as op
+
     features = torch.randn(2, 3, 20, 24)
     rois = torch.tensor([[0, 4.0, 6.0, 60.0, 50.0], [1, 10.5, 3.2, 80.0, 70.0], [0, 33.0, 20.0, 47.0, 71.0]])
     scale, out, ratio = 0.25, 5, 2
@@ -77,6 +79,7 @@ def roi_align():
 
 def voxelization():
     from mmcv.ops import Voxelization
+
     size, area, most_points, most_voxels = (0.5, 0.5, 1.0), (0.0, -4.0, -2.0, 8.0, 4.0, 2.0), 4, 150
     points = torch.rand(1500, 4) * torch.tensor([9.0, 9.0, 5.0, 1.0]) - torch.tensor([0.5, 4.5, 2.5, 0.0])
     low, step = torch.tensor(area[:3]), torch.tensor(size)
@@ -98,12 +101,13 @@ def voxelization():
         raise AssertionError("other cells, another order or other counts")
     expected = torch.zeros(len(found), most_points, 4)
     for n, bag in enumerate(found.values()):
-        expected[n, :len(bag)] = torch.stack(bag)
+        expected[n, : len(bag)] = torch.stack(bag)
     return {**compare(voxels, expected, 0.0), "voxels": len(found), "points": int(sum(counts))}
 
 
 def deformable_attention():
     from mmcv.ops.multi_scale_deform_attn import multi_scale_deformable_attn_pytorch as op
+
     batch, heads, dim, queries, points = 2, 4, 8, 7, 3
     shapes = torch.tensor([[9, 11], [5, 6], [3, 3]])
     value = torch.randn(batch, int(shapes.prod(1).sum()), heads, dim)
@@ -113,12 +117,14 @@ def deformable_attention():
     expected = torch.zeros(batch, queries, heads, dim)
     start = 0
     for level, (height, width) in enumerate(shapes.tolist()):
-        part = value[:, start:start + height * width].reshape(batch, height, width, heads, dim)
+        part = value[:, start : start + height * width].reshape(batch, height, width, heads, dim)
         start += height * width
         for b in range(batch):
             for h in range(heads):
                 at = places[b, :, h, level]
-                sampled = bilinear(part[b, :, :, h].permute(2, 0, 1), at[..., 1] * height - 0.5, at[..., 0] * width - 0.5)
+                sampled = bilinear(
+                    part[b, :, :, h].permute(2, 0, 1), at[..., 1] * height - 0.5, at[..., 0] * width - 0.5
+                )
                 expected[b, :, h] += (sampled * weights[b, :, h, level]).sum(-1).T
     return compare(op(value, shapes, places, weights), expected.flatten(2))
 
@@ -126,8 +132,11 @@ def deformable_attention():
 def deformable_attention_module():
     """The module as models build it: projections, offsets and the operator; forward and gradient on the CPU."""
     from mmcv.ops import MultiScaleDeformableAttention
+
     shapes = torch.tensor([[6, 8], [3, 4]])
-    layer = MultiScaleDeformableAttention(embed_dims=32, num_heads=4, num_levels=2, num_points=2, dropout=0.0, batch_first=True)
+    layer = MultiScaleDeformableAttention(
+        embed_dims=32, num_heads=4, num_levels=2, num_points=2, dropout=0.0, batch_first=True
+    )
     layer.init_weights()
     torch.nn.init.normal_(layer.attention_weights.weight, std=0.1)
     query, value = torch.randn(1, 5, 32, requires_grad=True), torch.randn(1, 60, 32)
@@ -139,20 +148,21 @@ def deformable_attention_module():
     weights = layer.attention_weights(query).view(5, 4, 4).softmax(-1).view(5, 4, 2, 2)
     total = torch.zeros(5, 4, 8)
     for level, (height, width) in enumerate(shapes.tolist()):
-        part = projected[0, starts[level]:starts[level] + height * width].view(height, width, 4, 8)
+        part = projected[0, starts[level] : starts[level] + height * width].view(height, width, 4, 8)
         for head in range(4):
             at = reference[0, :, None, level] + offsets[:, head, level] / torch.tensor([width, height])
             sampled = bilinear(part[:, :, head].permute(2, 0, 1), at[..., 1] * height - 0.5, at[..., 0] * width - 0.5)
             total[:, head] = total[:, head] + (sampled * weights[:, head, level]).sum(-1).T
     expected = layer.output_proj(total.reshape(1, 5, 32)) + query
     detail = compare(found, expected)
-    gradient, = torch.autograd.grad(found.square().sum(), query, retain_graph=True)
-    wanted, = torch.autograd.grad(expected.square().sum(), query)
+    (gradient,) = torch.autograd.grad(found.square().sum(), query, retain_graph=True)
+    (wanted,) = torch.autograd.grad(expected.square().sum(), query)
     return {**detail, "gradient": compare(gradient, wanted, 2e-3)["largest difference"]}
 
 
 def modulated_deformable_convolution():
     from mmcv.ops import modulated_deform_conv2d as op
+
     inputs, outputs, side, stride, padding = 4, 6, 3, 2, 1
     image = torch.randn(2, inputs, 11, 13)
     weight, bias = torch.randn(outputs, inputs, side, side) / 6, torch.randn(outputs)
@@ -174,6 +184,7 @@ def extension():
     if specification is None:
         raise AssertionError("mmcv was built without operators")
     from mmcv.ops import get_compiler_version, get_compiling_cuda_version
+
     found = {"compiler": get_compiler_version(), "cuda": get_compiling_cuda_version()}
     if found["cuda"] != "not available":
         raise AssertionError(f"the operators were compiled with CUDA: {found}")

@@ -1,10 +1,11 @@
-"""mmdet3d_forward.py [CONFIG]: a 3D detector from a config that mmdet3d ships, random weights, simple_test on made points, on the CPU."""
+"""mmdet3d_forward.py [CONFIG]: a 3D detector from a config that mmdet3d ships, random weights,
+simple_test on made points, on the CPU."""
+
 import os
 import sys
 import warnings
 
 import torch
-
 from _report import finish, guard
 
 warnings.filterwarnings("ignore")
@@ -16,6 +17,7 @@ def forward():
     import mmdet3d
     from mmdet3d.core.bbox import LiDARInstance3DBoxes
     from mmdet3d.models import build_model
+
     config = mmcv.Config.fromfile(os.path.join(os.path.dirname(mmdet3d.__file__), ".mim", "configs", name))
     config.model.pretrained = None
     config.model.train_cfg = None
@@ -32,8 +34,13 @@ def forward():
         raise AssertionError("boxes are not seven finite numbers each with a score")
     if not all(bool(torch.isfinite(f).all()) for f in features) or float(features[0].abs().max()) == 0:
         raise AssertionError("features are not finite or nothing but zeros")
-    return {"model": type(model).__name__, "parameters": sum(p.numel() for p in model.parameters()), "boxes": len(boxes),
-            "features": [list(f.shape) for f in features], "mmdet3d": mmdet3d.__version__}
+    return {
+        "model": type(model).__name__,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "boxes": len(boxes),
+        "features": [list(f.shape) for f in features],
+        "mmdet3d": mmdet3d.__version__,
+    }
 
 
 guard("mmdet3d forward", forward)

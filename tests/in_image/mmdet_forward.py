@@ -1,10 +1,11 @@
-"""mmdet_forward.py [CONFIG]: a detector from a config that mmdet ships, random weights, forward on the CPU; nothing is downloaded."""
+"""mmdet_forward.py [CONFIG]: a detector from a config that mmdet ships, random weights,
+forward on the CPU; nothing is downloaded."""
+
 import os
 import sys
 import warnings
 
 import torch
-
 from _report import finish, guard
 
 warnings.filterwarnings("ignore")
@@ -28,14 +29,22 @@ def forward():
     import mmcv
     import mmdet
     from mmdet.models import build_detector
+
     path = os.path.join(os.path.dirname(mmdet.__file__), ".mim", "configs", name)
     config = mmcv.Config.fromfile(path)
     strip(config._cfg_dict["model"])
     torch.manual_seed(0)
     model = build_detector(config.model, test_cfg=config.get("test_cfg")).eval()
     image = torch.randn(1, 3, 96, 128)
-    meta = {"img_shape": (96, 128, 3), "ori_shape": (96, 128, 3), "pad_shape": (96, 128, 3), "scale_factor": 1.0, "flip": False,
-            "filename": "none", "batch_input_shape": (96, 128)}
+    meta = {
+        "img_shape": (96, 128, 3),
+        "ori_shape": (96, 128, 3),
+        "pad_shape": (96, 128, 3),
+        "scale_factor": 1.0,
+        "flip": False,
+        "filename": "none",
+        "batch_input_shape": (96, 128),
+    }
     with torch.no_grad():
         result = model(return_loss=False, rescale=False, img=[image], img_metas=[[meta]])
         features = model.extract_feat(image)
@@ -43,8 +52,13 @@ def forward():
         raise AssertionError("not one list of boxes by class")
     if not all(bool(torch.isfinite(f).all()) for f in features) or float(features[0].abs().max()) == 0:
         raise AssertionError("features are not finite or nothing but zeros")
-    return {"model": type(model).__name__, "parameters": sum(p.numel() for p in model.parameters()),
-            "classes": len(result[0]), "levels": [list(f.shape) for f in features], "mmdet": mmdet.__version__}
+    return {
+        "model": type(model).__name__,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "classes": len(result[0]),
+        "levels": [list(f.shape) for f in features],
+        "mmdet": mmdet.__version__,
+    }
 
 
 guard("mmdet forward", forward)

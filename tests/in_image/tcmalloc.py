@@ -1,4 +1,5 @@
 """tcmalloc.py yes|no: whether the distribution's tcmalloc is mapped into this process."""
+
 import sys
 
 from _report import finish, report

@@ -1,4 +1,5 @@
 """user.py [UID]: not root, the expected uid, a home that can be written to, a login name."""
+
 import getpass
 import os
 import sys

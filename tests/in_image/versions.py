@@ -2,6 +2,7 @@
 
 A value may be null: the distribution must not be there.
 """
+
 import json
 import platform
 import sys

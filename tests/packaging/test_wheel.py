@@ -1,4 +1,4 @@
-"""The built wheel, installed into an empty environment and used in an empty folder, renders what the checkout renders."""
+"""The built wheel, installed into an empty environment and used in an empty folder, renders what is committed."""
 
 from __future__ import annotations
 
@@ -38,7 +38,9 @@ def test_renders_in_an_empty_folder_what_is_committed(installed: Path, tmp_path:
     run(installed, "render", cwd=tmp_path)
     for folder in ("dockerfiles", "compose", "schemas"):
         committed = {path.relative_to(ROOT): path.read_text() for path in (ROOT / folder).rglob("*") if path.is_file()}
-        rendered = {path.relative_to(tmp_path): path.read_text() for path in (tmp_path / folder).rglob("*") if path.is_file()}
+        rendered = {
+            path.relative_to(tmp_path): path.read_text() for path in (tmp_path / folder).rglob("*") if path.is_file()
+        }
         assert rendered == committed
     assert "current" in run(installed, "render", "--check", cwd=tmp_path)
 
