@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from builder.plan.locks import FRAMEWORK, lock_path
@@ -20,7 +21,10 @@ class LockInput:
     python: str
     architecture: str
     requirements: tuple[str, ...]
+    constraints: tuple[str, ...]
+    """Versions the resolver must find a solution for."""
     overrides: tuple[str, ...]
+    """Versions that hold whatever another package's metadata asks for."""
     left_out: tuple[str, ...] = ()
     """Packages that come as wheels of their own on this architecture, with what only they need."""
 
@@ -28,7 +32,11 @@ class LockInput:
     def digest(self) -> str:
         """A digest of all that decides the result; the lock carries it, so that a stale lock is noticed."""
         text = "\n".join(
-            (self.python, self.architecture, *self.requirements, "--", *self.overrides, "--", *self.left_out)
+            (
+                self.python,
+                self.architecture,
+                *(*self.requirements, "--", *self.constraints, "--", *self.overrides, "--", *self.left_out),
+            )
         )
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -55,34 +63,43 @@ def lock_inputs(catalog: Catalog) -> tuple[LockInput, ...]:
 
 
 def _input(platform: Platform, model: Model | None, architecture: str) -> LockInput:
-    pins: tuple[Pin, ...] = platform.pins
+    pins = {_normal(pin.package): pin for pin in (*_framework_pins(platform), *platform.pins)}
     requirements = tuple(platform.framework)
     if model:
-        pins += tuple(pin for pin in model.requirements.pins if pin.on in (None, platform.accelerator))
+        # The model's own pin wins over the platform's.
+        own = (pin for pin in model.requirements.pins if pin.on in (None, platform.accelerator))
+        pins |= {_normal(pin.package): pin for pin in own}
         requirements += model.requirements.packages
-    takes_wheels = any(wheels for machine, wheels in platform.wheels.items() if machine == architecture)
+    forced = {name: pin for name, pin in pins.items() if pin.force or pin.version is None}
     return LockInput(
         path=lock_path(platform.name, model.name if model else FRAMEWORK, architecture),
         python=".".join(platform.python.version.split(".")[:2]),
         architecture=architecture,
-        requirements=tuple(dict.fromkeys(requirements)),
-        overrides=_overrides((*_framework_pins(platform), *pins)),
-        left_out=("torch", "torchvision", "triton", "nvidia-*") if takes_wheels else (),
+        requirements=tuple(dict.fromkeys(_unpinned(text, pins) for text in requirements)),
+        constraints=tuple(f"{name}=={pin.version}" for name, pin in sorted(pins.items()) if name not in forced),
+        overrides=tuple(_override(name, pin) for name, pin in sorted(forced.items())),
+        left_out=("torch", "torchvision", "triton", "nvidia-*") if platform.wheels.get(architecture) else (),  # type: ignore[call-overload]
     )
+
+
+def _normal(package: str) -> str:
+    return re.sub(r"[-_.]+", "-", package).lower()
 
 
 def _framework_pins(platform: Platform) -> Iterable[Pin]:
-    # torch_npu asks for torch==2.1.0+cpu on x86_64, which no index has; the version alone decides.
     for requirement in platform.framework:
         name, _, version = requirement.partition("==")
         if version:
-            yield Pin(package=name, version=version, reason="the platform's framework")
+            # torch_npu asks for torch==2.1.0+cpu on x86_64, which no index has; the version alone decides.
+            yield Pin(package=name, version=version, reason="the platform's framework", force=name == "torch")
 
 
-def _overrides(pins: Iterable[Pin]) -> tuple[str, ...]:
-    """Return one override per package; a later pin, the model's, wins over an earlier one."""
-    last = {pin.package.lower().replace("_", "-"): pin for pin in pins}
-    return tuple(
-        f"{name}=={pin.version}" if pin.version else f"{name} ; sys_platform == 'never'"
-        for name, pin in sorted(last.items())
-    )
+def _unpinned(requirement: str, pins: Mapping[str, Pin]) -> str:
+    """Return a requirement without its version where a pin decides that: the pin's reason says why."""
+    name = re.match(r"[A-Za-z0-9._-]+(\[[^]]*\])?", requirement)
+    bare = name[0] if name else requirement
+    return bare if _normal(bare.partition("[")[0]) in pins else requirement
+
+
+def _override(name: str, pin: Pin) -> str:
+    return f"{name}=={pin.version}" if pin.version else f"{name} ; sys_platform == 'never'"

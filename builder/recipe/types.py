@@ -276,7 +276,7 @@ class PythonBuild(Noun, frozen=True, kw_only=True):
 
 
 class Pin(Noun, frozen=True, kw_only=True):
-    """A package's version on a platform or for a model, whatever anybody's metadata asks for, and why.
+    """A package's version on a platform or for a model, and why. It replaces what a requirement list asks for.
 
     `version: null` keeps the package out altogether.
     """
@@ -284,6 +284,8 @@ class Pin(Noun, frozen=True, kw_only=True):
     package: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\Z")]
     version: Version | None
     reason: Line
+    force: bool = False
+    """Whether it holds against other packages' metadata, too; `pip check` will then complain."""
     on: Accelerator | None = None
 
 

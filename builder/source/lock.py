@@ -42,6 +42,7 @@ def resolve(wanted: LockInput, run: Run) -> tuple[str, ...]:
     with TemporaryDirectory(prefix="drivebuild-lock-") as folder:
         base = Path(folder)
         (base / "requirements.in").write_text("\n".join(wanted.requirements) + "\n", encoding="utf-8")
+        (base / "constraints.txt").write_text("\n".join(wanted.constraints) + "\n", encoding="utf-8")
         (base / "overrides.txt").write_text("\n".join(wanted.overrides) + "\n", encoding="utf-8")
         target = base / "pylock.toml"
         status, output = run(_command(wanted, base, target))
@@ -55,6 +56,7 @@ def resolve(wanted: LockInput, run: Run) -> tuple[str, ...]:
 def _command(wanted: LockInput, base: Path, target: Path) -> tuple[str, ...]:
     return (
         find_uv(), "pip", "compile", str(base / "requirements.in"),
+        "--constraint", str(base / "constraints.txt"),
         "--override", str(base / "overrides.txt"),
         "--python-version", wanted.python,
         "--python-platform", f"{wanted.architecture}-manylinux_2_28",

@@ -22,7 +22,7 @@ from builder.engine.record import BuildRecord
 from builder.errors import BuildError
 from builder.recipe.types import Catalog
 
-BASE = "drivebuild/base:debian-12"
+BASE = "localhost/drivebuild/base:debian-12"
 Build = Callable[..., BuildRecord]
 
 

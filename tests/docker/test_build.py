@@ -20,7 +20,7 @@ from builder.errors import BuildError
 
 pytestmark = pytest.mark.docker
 Build = Callable[..., BuildRecord]
-BASE = "drivebuild/base:debian-12"
+BASE = "localhost/drivebuild/base:debian-12"
 
 TOY = f"""\
 FROM {BASE} AS base

@@ -67,7 +67,7 @@ def test_words_that_cannot_be_meant(words: tuple[str, ...], said: str) -> None:
 
 def test_a_base_that_is_there(engine: Engine) -> None:
     result = drivebuild("base", "debian-12-cpu")
-    assert (result.code, result.text.split()[0]) == (0, "drivebuild/base:debian-12")
+    assert (result.code, result.text.split()[0]) == (0, "localhost/drivebuild/base:debian-12")
 
 
 def test_verify_without_an_image() -> None:

@@ -18,7 +18,7 @@ from builder.recipe.load import load
 from builder.render.dockerfile import render_dockerfile
 
 pytestmark = pytest.mark.docker
-BASE = "docker-image://drivebuild/base:debian-12"
+BASE = "docker-image://localhost/drivebuild/base:debian-12"
 EVIL = (
     r"""$(touch /pwned) `touch /pwned` ${HOME} '; touch /pwned; ' "; touch /pwned; " && touch /pwned """
     r"""# {{ 7*7 }} {% raw %} <<EOF ../ %s \n \\"""

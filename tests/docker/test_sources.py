@@ -102,7 +102,7 @@ def test_a_build_from_a_repository(
     dockerfile = f"""\
 FROM scratch AS src-ops
 ADD https://git.drivebuild.invalid/ops.git#{first} /
-FROM drivebuild/base:debian-12 AS image
+FROM localhost/drivebuild/base:debian-12 AS image
 COPY --from=src-ops / /ops
 """
     build_toy(dockerfile, "src-ops", "image", sources=sources(f"ops={folder}", first))

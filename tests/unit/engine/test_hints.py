@@ -61,7 +61,7 @@ def test_a_certificate_that_fails_with_a_bundle_is_another_matter() -> None:
 
 
 def test_a_missing_base_image_that_drivebuild_makes() -> None:
-    hint = hint_for("pull access denied for drivebuild/base", Circumstances(base="debian-12-cpu"))
+    hint = hint_for("pull access denied for localhost/drivebuild/base", Circumstances(base="debian-12-cpu"))
     assert hint == "make the base image: `drivebuild base debian-12-cpu`"
 
 
