@@ -104,8 +104,9 @@ class Bench:
         if done.returncode:
             raise SystemExit(f"{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
         record = json.loads(done.stdout.strip().splitlines()[-1])
-        ran = {stage["name"]: stage.get("seconds") for stage in record["stages"] if not stage.get("cached")}
-        return {"seconds": round(seconds, 1), "ran": ran, "cached": len(record["stages"]) - len(ran)}
+        ran = {stage["name"]: round(stage["seconds"], 1) for stage in record["stages"] if stage["state"] == "done"}
+        cached = [stage["name"] for stage in record["stages"] if stage["state"] == "cached"]
+        return {"seconds": round(seconds, 1), "ran": ran, "cached": cached}
 
     def env(self) -> dict[str, str]:
         """Return the environment in which `python -m builder` finds the checkout."""

@@ -21,6 +21,8 @@ from builder.cli.options import (
 from builder.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from builder.engine.build import Choices
     from builder.engine.record import BuildRecord
     from builder.plan.stage import Plan
@@ -72,6 +74,7 @@ def image(
     from builder.engine.trust import ca_bundle as bundle_of
     from builder.engine.trust import proxy_names
 
+    settings: Settings = context.obj
     _check_progress(progress)
     plan = _plan(context, model, platform=platform, variant=variant_of(variant, lto=lto), option=option)
     choices = Choices(
@@ -83,7 +86,7 @@ def image(
         arguments=dict(_pair(text) for text in build_arg or ()),
         proxies=proxy_names(os.environ),
         no_cache=no_cache,
-        retry=_retry(plan, source or (), build_arg or ()),
+        retry=_retry(plan, settings.recipes, jobs=jobs, ca_bundle=ca_bundle, sources=source, arguments=build_arg),
     )
     dockerfile = _dockerfile(plan)
     if dry_run:
@@ -126,17 +129,36 @@ def _pair(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _retry(plan: Plan, sources: list[str] | tuple[str, ...], arguments: list[str] | tuple[str, ...]) -> str:
-    """Return the command line that makes the same image."""
-    words = ["drivebuild", "image", plan.model.name]
+def _retry(
+    plan: Plan,
+    recipes: Sequence[Path],
+    *,
+    jobs: int | None,
+    ca_bundle: Path | None,
+    sources: list[str] | None,
+    arguments: list[str] | None,
+) -> str:
+    """Return the command line that makes the same image, in the folder where this one was typed.
+
+    Left out are --until, which the caller adds; --tag, which is the whole image's and not a stage's; and --no-cache,
+    which would run again what has succeeded.
+    """
+    words = ["drivebuild"]
+    for folder in recipes:
+        words += ["--recipes", str(folder)]
+    words += ["image", plan.model.name]
     if plan.platform.name != plan.model.platform:
         words += ["--platform", plan.platform.name]
     if plan.variant != "stock":
         words += ["--lto"] if plan.variant == "lto" else ["--variant", plan.variant]
     for name, choice in plan.options.items():
         words += ["--option", f"{name}={choice}"]
+    if jobs:
+        words += ["--jobs", str(jobs)]
+    if ca_bundle:
+        words += ["--ca-bundle", str(ca_bundle)]
     for flag, texts in (("--source", sources), ("--build-arg", arguments)):
-        for text in texts:
+        for text in texts or ():
             words += [flag, text]
     return shlex.join(words)
 

@@ -99,14 +99,11 @@ def _show_platform(catalog: Catalog, recipe: Model) -> None:
 
 
 def _pins(catalog: Catalog, recipe: Model) -> Iterable[tuple[str, str, str, str]]:
-    from builder.plan.make import make_plan
+    from builder.plan.sources import model_sources
 
-    plan = make_plan(catalog, recipe.name)
-    for stage in plan.stages:
-        if stage.name.startswith("src-"):
-            name = stage.name.removeprefix("src-")
-            source = catalog.sources[name]
-            yield name, _pin(source), source.licence or "-", _where(source)
+    for name in model_sources(catalog, recipe.name):
+        source = catalog.sources[name]
+        yield name, _pin(source), source.licence or "-", _where(source)
 
 
 def _pin(source: Source) -> str:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def lock(
     context: typer.Context,
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME]...", help="Models or platforms; all by default.")
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="Models or platforms, or uv itself; all by default.")
     ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Resolve nothing; exit with 8 when a lock is missing or stale.")

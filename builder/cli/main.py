@@ -19,6 +19,9 @@ from builder.errors import DrivebuildError
 if TYPE_CHECKING:
     from builder.recipe.types import Catalog
 
+BUG = 70
+"""EX_SOFTWARE: the exit code of an error nobody foresaw."""
+
 __all__ = ["Settings", "app", "run"]
 
 
@@ -54,6 +57,12 @@ class ReportingGroup(TyperGroup):
         except KeyboardInterrupt:
             typer.echo("interrupted", err=True)
             raise typer.Exit(130) from None
+        except Exception as error:
+            # Typer's own errors know how to show themselves; Exit and Abort are no errors.
+            if isinstance(error, typer.Exit | typer.Abort) or hasattr(error, "show"):
+                raise
+            report_bug(error)
+            raise typer.Exit(BUG) from error
 
 
 def report(error: DrivebuildError) -> None:
@@ -63,6 +72,18 @@ def report(error: DrivebuildError) -> None:
     typer.echo(f"{label} {first}" if not rest else f"{label}\n{error.message}", err=True)
     if error.hint:
         typer.echo(f"{typer.style('hint:', fg='cyan', bold=True)} {error.hint}", err=True)
+
+
+def report_bug(error: Exception) -> None:
+    """Print one sentence about an error nobody foresaw, and keep its traceback in a file to be sent in."""
+    import tempfile
+    import traceback
+
+    with tempfile.NamedTemporaryFile("w", prefix="drivebuild-bug-", suffix=".txt", delete=False) as file:
+        file.write(f"drivebuild {__version__}: {sys.argv[1:]}\n\n")
+        file.write("".join(traceback.format_exception(error)))
+    message = f"a bug in drivebuild: {type(error).__name__}: {error}"
+    report(DrivebuildError(message, hint=f"please report it, with {file.name}"))
 
 
 app = typer.Typer(

@@ -2,7 +2,8 @@
 
 A lock is a text of lines `name==version --hash=sha256:…`, one file per platform, model and architecture:
 `<platform>/<model>.<architecture>.txt`, and `<platform>/framework.<architecture>.txt` for what all models of
-the platform share. Made by `drivebuild lock` with uv; free of index URLs.
+the platform share; `installer/uv.<architecture>.txt` for uv itself, which all platforms share. Made by
+`drivebuild lock` with uv; free of index URLs.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from builder.errors import PlanError
 
-__all__ = ["FRAMEWORK", "Pinned", "added", "lock_path", "merged", "parse_lock"]
+__all__ = ["FRAMEWORK", "MACHINES", "Pinned", "added", "installer_lock", "lock_path", "merged", "parse_lock"]
 
 FRAMEWORK = "framework"
+MACHINES = ("x86_64", "aarch64")
+"""All architectures: the installer's stage is one text for every platform, whichever of them it exists for."""
 _LINE = re.compile(
     r"(?P<name>[a-z0-9]+(-[a-z0-9]+)*)==(?P<version>[0-9A-Za-z.+!]+)(?P<hashes>( --hash=sha256:[0-9a-f]{64})+)\Z"
 )
@@ -26,6 +29,11 @@ Pinned = Mapping[str, tuple[str, tuple[str, ...]]]
 def lock_path(platform: str, name: str, architecture: str) -> str:
     """Return the path of a lock below `locks/`."""
     return f"{platform}/{name}.{architecture}.txt"
+
+
+def installer_lock(architecture: str) -> str:
+    """Return the path of the lock of uv, with which images install all other packages."""
+    return lock_path("installer", "uv", architecture)
 
 
 def parse_lock(text: str, path: str) -> Pinned:

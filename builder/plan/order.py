@@ -23,15 +23,15 @@ def in_order(needs: Mapping[str, Iterable[str]]) -> tuple[str, ...]:
     if circle:
         raise PlanError(f"stages need each other in a circle: {' -> '.join(circle)}")
     placed: dict[str, None] = {}
-
-    def place(name: str) -> None:
-        if name in placed:
-            return
-        for need in needs[name]:
-            if need in needs:
-                place(need)
-        placed[name] = None
-
-    for name in needs:
-        place(name)
+    for start in needs:
+        # The way down, each with the needs that are still to be placed: no recursion, a chain may be long.
+        trail = [(start, iter(needs[start]))]
+        while trail:
+            name, left = trail[-1]
+            need = next((item for item in left if item in needs and item not in placed), None)
+            if need is None:
+                trail.pop()
+                placed.setdefault(name)
+            else:
+                trail.append((need, iter(needs[need])))
     return tuple(placed)

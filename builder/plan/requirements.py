@@ -7,10 +7,16 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from builder.plan.locks import FRAMEWORK, lock_path
+from builder.plan.locks import FRAMEWORK, MACHINES, installer_lock, lock_path
 from builder.recipe.types import Catalog, Model, Pin, Platform
 
-__all__ = ["LockInput", "lock_inputs"]
+__all__ = ["INSTALLER", "LockInput", "lock_inputs"]
+
+INSTALLER = "uv==0.13.8"
+"""What installs all other packages in an image. An exact version, and one for all platforms: its stage comes before
+Python, torch and every wheel, so another version builds all of them anew. Change it for a reason, not by the way."""
+INSTALLER_PYTHON = "3.9"
+"""The system's own python3 installs it; the oldest is openEuler 22.03's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,12 +48,12 @@ class LockInput:
 
 
 def lock_inputs(catalog: Catalog) -> tuple[LockInput, ...]:
-    """Return every lock the recipes need: per platform and architecture, the framework and each model.
+    """Return every lock: the installer's, and per platform and architecture the framework's and each model's.
 
     A model is locked for its own platform and for every CPU platform; a platform that shares another's locks
     has none of its own.
     """
-    found: list[LockInput] = []
+    found = [_installer_input(architecture) for architecture in MACHINES]
     for platform in catalog.platforms.values():
         if platform.locks:
             continue
@@ -60,6 +66,17 @@ def lock_inputs(catalog: Catalog) -> tuple[LockInput, ...]:
             found.append(_input(platform, None, architecture))
             found += [_input(platform, model, architecture) for model in users]
     return tuple(found)
+
+
+def _installer_input(architecture: str) -> LockInput:
+    return LockInput(
+        path=installer_lock(architecture),
+        python=INSTALLER_PYTHON,
+        architecture=architecture,
+        requirements=(INSTALLER,),
+        constraints=(),
+        overrides=(),
+    )
 
 
 def _input(platform: Platform, model: Model | None, architecture: str) -> LockInput:

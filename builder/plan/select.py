@@ -9,7 +9,7 @@ from builder.errors import PlanError
 from builder.recipe.suggest import one_of
 from builder.recipe.types import Model
 
-__all__ = ["choices", "chosen"]
+__all__ = ["choices", "chosen", "known"]
 
 
 class Selectable(Protocol):
@@ -47,3 +47,14 @@ def chosen(items: Iterable[Item], accelerator: str, choice: Mapping[str, str]) -
         for item in items
         if item.on in (None, accelerator) and all(choice[name] == value for name, value in item.when.items())
     )
+
+
+def known(items: Mapping[str, Any], name: str, what: str) -> Any:
+    """Return `items[name]`.
+
+    Raises:
+        PlanError: with the nearest name, when there is none of that name.
+    """
+    if name not in items:
+        raise PlanError(f"there is no {what} {name!r}", hint=one_of(name, items))
+    return items[name]

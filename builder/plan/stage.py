@@ -77,5 +77,6 @@ class Plan:
         wanted = {name}
         for stage in reversed(self.stages):
             if stage.name in wanted:
-                wanted.update(self.needs(stage.name))
+                # Images are among them, too; they are no stages and drop out below.
+                wanted.update((stage.base, *stage.uses))
         return tuple(stage for stage in self.names if stage in wanted)

@@ -17,10 +17,12 @@ from builder.recipe.types import (
     ArchiveSource,
     Catalog,
     Copy,
+    Edit,
     GitSource,
     Model,
     Patch,
     Platform,
+    Remove,
     SourcesFile,
 )
 
@@ -154,25 +156,20 @@ def _component_cycles(found: Found) -> Iterator[Mistake]:
 def cycle(needs: Mapping[str, Iterable[str]]) -> tuple[str, ...]:
     """Return one circle of `needs` as a path that ends where it began, or ()."""
     done: set[str] = set()
-    trail: list[str] = []
-
-    def visit(name: str) -> tuple[str, ...]:
-        if name in trail:
-            return (*trail[trail.index(name) :], name)
-        if name in done or name not in needs:
-            return ()
-        trail.append(name)
-        for need in needs[name]:
-            circle = visit(need)
-            if circle:
-                return circle
-        done.add(trail.pop())
-        return ()
-
-    for name in sorted(needs):
-        circle = visit(name)
-        if circle:
-            return circle
+    for start in sorted(needs):
+        # The way from `start`, each with the needs not yet followed: no recursion, a chain may be long.
+        trail = {start: iter(needs[start])}
+        while trail and start not in done:
+            name = next(reversed(trail))
+            need = next((item for item in trail[name] if item in needs and item not in done), None)
+            if need is None:
+                done.add(name)
+                del trail[name]
+            elif need in trail:
+                way = list(trail)
+                return (*way[way.index(need) :], need)
+            else:
+                trail[need] = iter(needs[need])
     return ()
 
 
@@ -271,9 +268,15 @@ def _model_patterns(catalog: Catalog, model: Model, doc: Document) -> Iterator[M
 
 def _model_edits(catalog: Catalog, model: Model, doc: Document) -> Iterator[Mistake]:
     for path, step in _steps(model):
-        if not isinstance(step, Patch | Copy) and step.find == step.replace:
+        if isinstance(step, Edit) and step.find == step.replace:
             spelled = ".".join(map(str, path))
             yield doc.mistake(path, f"{spelled}: the edit replaces a text by itself")
+    for number, overlay in enumerate(model.overlays):
+        for index, step in enumerate(overlay.steps):
+            if isinstance(step, Remove):
+                overlay_path = ("overlays", number, "steps", index)
+                message = f"overlays[{number}].steps[{index}]: an overlay adds and changes files, it cannot remove one"
+                yield doc.mistake(overlay_path, message)
 
 
 def _model_pins(catalog: Catalog, model: Model, doc: Document) -> Iterator[Mistake]:

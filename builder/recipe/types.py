@@ -131,7 +131,7 @@ class GitSource(Noun, frozen=True, kw_only=True, tag_field="type", tag="git"):
 
 
 class ArchiveSource(Noun, frozen=True, kw_only=True, tag_field="type", tag="archive"):
-    """A file behind a URL. `sha256: null` only where upstream publishes none; `lock` records it when first seen."""
+    """A file behind a URL. `sha256: null` where none was found; nothing looks it up, people write it here by hand."""
 
     url: Url
     sha256: Sha256 | None
@@ -212,7 +212,16 @@ class Edit(Noun, frozen=True, kw_only=True, tag_field="do", tag="edit"):
     note: Line = ""
 
 
-Step = Patch | Copy | Edit
+class Remove(Noun, frozen=True, kw_only=True, tag_field="do", tag="remove"):
+    """Remove a file or folder that must be there: what a component is not built from must not rebuild it."""
+
+    path: Path
+    on: Accelerator | None = None
+    when: Mapping[Name, Name] = field(default_factory=dict)
+    note: Line = ""
+
+
+Step = Patch | Copy | Edit | Remove
 
 
 # --- systems, platforms --------------------------------------------------------------------------
@@ -241,7 +250,7 @@ class Bootstrap(Noun, frozen=True, kw_only=True):
 
 
 class BaseImage(Noun, frozen=True, kw_only=True):
-    """The image a platform starts from. `digest: null` until `drivebuild lock` could ask the registry."""
+    """The image a platform starts from. `digest: null` where the registry was not asked; people write it by hand."""
 
     image: ImageRef
     digest: Digest | None = None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from builder import paths
 from builder.errors import RecipeError
-from builder.recipe.load import RecipeText, load
+from builder.recipe.load import KINDS, RecipeText, load
 from builder.recipe.types import Catalog
 
 __all__ = ["read_catalog", "read_templates"]
@@ -32,11 +32,13 @@ def read_catalog(extra: Sequence[Path] = ()) -> Catalog:
 
 
 def _texts(folder: Path) -> Iterable[RecipeText]:
-    for path in sorted(folder.rglob("*.yaml")):
-        relative = path.relative_to(folder)
-        if relative.parts[0] == "locks":
-            continue
-        yield RecipeText(relative.as_posix(), _shown(path), path.read_bytes())
+    # One level and no deeper: a folder named by mistake, a home folder say, must not be searched through.
+    found = sorted([*folder.glob("*.yaml"), *folder.glob("*/*.yaml")])
+    if not found:
+        hint = f"a folder of recipes has {', '.join(f'{kind}/<name>.yaml' for kind in KINDS)} or sources.yaml"
+        raise RecipeError(f"{folder}: no recipes in it", hint=hint)
+    for path in found:
+        yield RecipeText(path.relative_to(folder).as_posix(), _shown(path), path.read_bytes())
 
 
 def _shown(path: Path) -> str:

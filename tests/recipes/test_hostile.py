@@ -69,6 +69,7 @@ COMMIT, BLOB, SHA = "c" * 40, "b" * 40, "a" * 64
 WHEN: dict[str, Any] = {"on": "npu", "when": {"opt": "one"}, "note": "why"}
 EDIT = {"do": "edit", "file": "f.py", "find": "old", "replace": "new", "count": 1, **WHEN}
 COPY = {"do": "copy", "path": "p", "to": "q", "source": "sdk", "replaces": BLOB, **WHEN}
+REMOVE = {"do": "remove", "path": "r", **WHEN}
 PATCH = {"do": "patch", "source": "sdk", "path": "x.patch", **WHEN}
 
 RICH: dict[str, Any] = {
@@ -174,7 +175,7 @@ RICH: dict[str, Any] = {
             "1.0": {
                 "npu": "sdk",
                 "cpu": "idx",
-                "steps": [{**EDIT, "when": {}}, {**COPY, "when": {}}, {**PATCH, "when": {}}],
+                "steps": [{**EDIT, "when": {}}, {**COPY, "when": {}}, {**PATCH, "when": {}}, {**REMOVE, "when": {}}],
                 "note": "n",
             }
         },
@@ -202,7 +203,7 @@ RICH: dict[str, Any] = {
         "note": "n",
         "readme": {"commit": COMMIT, "source": "sdk", "path": "README.md", "table": "t"},
         "sources": {"own": {"type": "git", "url": "https://example.org/own.git", "commit": COMMIT}},
-        "tree": {"source": "own", "directory": "Tree", "steps": [EDIT, COPY, PATCH]},
+        "tree": {"source": "own", "directory": "Tree", "steps": [EDIT, COPY, PATCH, REMOVE]},
         "requirements": {
             "packages": ["einops"],
             "pins": [{"package": "x", "version": None, "reason": "r"}],
@@ -213,7 +214,7 @@ RICH: dict[str, Any] = {
                 "name": "ops",
                 "version": "1.0",
                 "source": "sdk",
-                "steps": [EDIT, COPY],
+                "steps": [EDIT, COPY, REMOVE],
                 "keep_tree": "Tree/ops",
                 "on": "npu",
                 "when": {"opt": "one"},

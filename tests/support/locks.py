@@ -12,7 +12,8 @@ HASH = " --hash=sha256:" + "a" * 64
 def with_locks(catalog: Catalog) -> Catalog:
     """Return `catalog` with a stand-in for every lock that is missing."""
     locks = dict(catalog.locks)
-    locks.setdefault("uv.txt", f"uv==0.13.8{HASH}")
+    for architecture in ("x86_64", "aarch64"):
+        locks.setdefault(f"installer/uv.{architecture}.txt", f"uv==0.13.8{HASH}")
     for platform in catalog.platforms:
         for architecture in ("x86_64", "aarch64"):
             locks.setdefault(f"{platform}/framework.{architecture}.txt", f"numpy==1.23.5{HASH}")

@@ -3,28 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
+from support.cli import drivebuild, refused
+from support.files import REPOSITORY
 
 from builder.cli.main import app
 
-ROOT = Path(__file__).resolve().parents[3]
 MODELS = ("flashocc", "panoocc", "pivotnet", "streampetr", "tpvformer")
 COMMANDS = sorted(command.name or command.callback.__name__ for command in app.registered_commands if command.callback)
-
-
-def drivebuild(*words: str) -> Result:
-    return CliRunner().invoke(app, list(words))
-
-
-def refused(result: Result, code: int) -> str:
-    """Return the error text of a refused command; a traceback is never what a user sees."""
-    assert result.exit_code == code, result.output
-    assert "Traceback" not in result.output
-    return result.output
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -32,7 +20,7 @@ def test_every_command_has_help_and_is_in_the_readme(command: str) -> None:
     result = drivebuild(command, "--help")
     assert result.exit_code == 0
     assert len(result.output.splitlines()) > 4
-    assert f"drivebuild {command}" in (ROOT / "README.md").read_text()
+    assert f"drivebuild {command}" in (REPOSITORY / "README.md").read_text()
 
 
 def test_list_shows_five_models() -> None:
@@ -89,58 +77,15 @@ def test_what_cannot_be_meant_is_refused_with_a_remedy(words: tuple[str, ...], c
     assert says in refused(drivebuild(*words), code)
 
 
-def test_committed_files_are_current() -> None:
-    result = drivebuild("render", "--check", "--output", str(ROOT))
-    assert result.exit_code == 0, result.output
-
-
 def test_committed_locks_are_current() -> None:
     result = drivebuild("lock", "--check")
     assert result.exit_code == 0, result.output
 
 
-def test_render_writes_then_checks_then_repairs(tmp_path: Path) -> None:
-    output = ("--output", str(tmp_path))
-    assert "missing" in refused(drivebuild("render", "--check", *output), 8)
-    assert not any(tmp_path.iterdir())
-    assert drivebuild("render", *output).exit_code == 0
-    assert drivebuild("render", "--check", *output).exit_code == 0
-    dockerfile = tmp_path / "dockerfiles/panoocc/cann-8.2.rc1-stock/Dockerfile"
-    rendered = dockerfile.read_text()
-    dockerfile.write_text(rendered.replace("FROM scratch AS tools", "FROM busybox AS tools"))
-    text = refused(drivebuild("render", "--check", *output), 8)
-    assert "+FROM scratch AS tools" in text
-    assert "-FROM busybox AS tools" in text
-    assert drivebuild("render", *output).exit_code == 0
-    assert dockerfile.read_text() == rendered
-
-
-def test_only_own_surplus_files_are_removed(tmp_path: Path) -> None:
-    output = ("--output", str(tmp_path))
-    drivebuild("render", *output)
-    own = tmp_path / "dockerfiles/gone/cann-8.1.rc1-stock/Dockerfile"
-    own.parent.mkdir(parents=True)
-    own.write_text((tmp_path / "dockerfiles/panoocc/cann-8.2.rc1-stock/Dockerfile").read_text())
-    foreign = tmp_path / "dockerfiles/mine/Dockerfile"
-    foreign.parent.mkdir()
-    foreign.write_text("FROM scratch\n")
-    assert "surplus: dockerfiles/gone" in refused(drivebuild("render", "--check", *output), 8)
-    drivebuild("render", *output)
-    assert not own.parent.parent.exists()
-    assert foreign.read_text() == "FROM scratch\n"
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="shown with a folder that even root cannot write to, under /proc")
-def test_a_folder_that_cannot_be_written_is_an_error_and_leaves_nothing() -> None:
-    text = refused(drivebuild("render", "--output", "/proc/drivebuild"), 5)
-    assert "cannot write" in text
-    assert "--output" in text
-
-
 def test_all_mistakes_of_a_bad_recipe_are_shown_with_carets(tmp_path: Path) -> None:
     models = tmp_path / "models"
     models.mkdir()
-    text = (ROOT / "builder/recipes/models/panoocc.yaml").read_text()
+    text = (REPOSITORY / "builder/recipes/models/panoocc.yaml").read_text()
     text = text.replace("licence:", "license:", 1).replace("platform: cann-8.2.rc1", "platform: 8.10", 1)
     (models / "panoocc.yaml").write_text(text)
     output = refused(drivebuild("--recipes", str(tmp_path), "list"), 3)
@@ -151,3 +96,15 @@ def test_all_mistakes_of_a_bad_recipe_are_shown_with_carets(tmp_path: Path) -> N
 
 def test_version() -> None:
     assert drivebuild("--version").output.startswith("drivebuild 0.")
+
+
+def test_an_error_nobody_foresaw_is_a_sentence_and_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def fail(_settings: object) -> None:
+        raise ZeroDivisionError("by accident")
+
+    monkeypatch.setattr("builder.cli.main.Settings.catalog", fail)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    text = refused(drivebuild("list"), 70)
+    assert "a bug in drivebuild: ZeroDivisionError: by accident" in text
+    (kept,) = tmp_path.glob("drivebuild-bug-*.txt")
+    assert "Traceback" in kept.read_text()

@@ -15,7 +15,7 @@ from builder.plan.make import make_plan
 from builder.plan.share import sharers, stage_keys
 from builder.plan.stage import Plan
 from builder.recipe.load import load
-from builder.recipe.types import Catalog
+from builder.recipe.types import Catalog, ComponentUse
 from builder.render.dockerfile import render_stage
 
 OWN = re.compile(r"^(env|tree|image|overlay-.*)$")
@@ -334,6 +334,22 @@ def test_a_component_that_another_needs_comes_with_its_wheel() -> None:
     plan = planned(files | {"components/more.yaml": needs_ops})
     assert "ops" in plan.needs("more")
     assert "more" not in plan.needs("ops")
+
+
+def test_three_thousand_components_in_a_row_are_planned() -> None:
+    catalog = with_locks(load(texts(toy()), {}))
+    ops, recipe = catalog.components["ops"], catalog.models["toy"]
+    names = [f"ops-{number:04}" for number in range(3000)]
+    components = {
+        name: msgspec.structs.replace(ops, name=name, needs=(after,) if after else ())
+        for name, after in zip(names, [*names[1:], ""], strict=True)
+    }
+    uses = tuple(ComponentUse(name=name, version="1.0") for name in names)
+    many = msgspec.structs.replace(
+        catalog, components=components, models={"toy": msgspec.structs.replace(recipe, components=uses)}
+    )
+    plan = make_plan(many, "toy")
+    assert [name for name in plan.names if name in components] == list(reversed(names))
 
 
 def test_copying_from_the_models_own_tree_waits_for_it() -> None:

@@ -40,6 +40,15 @@ def test_a_circle_is_spelled_as_a_path(needs: dict[str, list[str]], path: str) -
         in_order(needs)
 
 
+def test_a_long_chain_is_no_trouble() -> None:
+    # longer than any recursion could go
+    names = [f"n{index:05}" for index in range(3001)]
+    chain = dict(zip(names, [[after] for after in names[1:]] + [[]], strict=True))
+    assert in_order(chain) == tuple(reversed(names))
+    with pytest.raises(PlanError, match=r"in a circle: n00010 -> n00011 -> .* -> n00010$"):
+        in_order(chain | {"n03000": ["n00010"]})
+
+
 @settings(max_examples=50, deadline=None)
 @given(
     st.lists(st.sampled_from("abcdefgh"), unique=True).flatmap(

@@ -243,8 +243,12 @@ def test_cycle(needs: dict[str, list[str]], path: tuple[str, ...]) -> None:
 
 
 def test_a_long_chain_is_no_trouble() -> None:
-    chain = {f"n{index:05}": [f"n{index + 1:05}"] for index in range(300)}
+    # longer than any recursion could go
+    chain = {f"n{index:05}": [f"n{index + 1:05}"] for index in range(3000)}
     assert cycle(chain) == ()
+    assert cycle(dict(reversed(chain.items()))) == ()
+    circle = cycle(chain | {"n03000": ["n00010"]})
+    assert (circle[0], circle[-1], len(circle)) == ("n00010", "n00010", 2992)
 
 
 @given(st.dictionaries(st.sampled_from("abcdef"), st.lists(st.sampled_from("abcdef"), max_size=3), max_size=6))

@@ -1,0 +1,93 @@
+"""The stages of one component: its source with its changes, and what is built from it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from builder.plan.scope import PYTHON_STOCK, Scope
+from builder.plan.sources import archive_name
+from builder.plan.stage import StageSpec
+from builder.plan.steps import step_inputs
+from builder.recipe.types import Component, ComponentUse, Source, Step
+
+__all__ = ["component_stages"]
+
+
+def component_stages(scope: Scope, use: ComponentUse) -> Iterator[StageSpec]:
+    """Yield the stages that build one component: its changed source, where it is changed, and the wheel."""
+    component = scope.catalog.components[use.name]
+    origin = scope.origin(use)
+    source = scope.catalog.sources[origin]
+    if component.template == "tcmalloc":
+        yield _tcmalloc_stage(use, origin, source)
+        return
+    steps = scope.component_steps(use)
+    stage, folder, archive = f"src-{origin}", "", archive_name(source)
+    if steps or use.keep_tree:
+        yield _changed_source_stage(use, component, origin, source, steps)
+        stage, folder, archive = f"{use.name}-source", f"/build/{use.name}", ""
+    yield _wheel_stage(scope, use, component, stage, folder, archive)
+
+
+def _changed_source_stage(
+    use: ComponentUse, component: Component, origin: str, source: Source, steps: tuple[Step, ...]
+) -> StageSpec:
+    inputs = {
+        "title": f"{component.title} {use.version}, with the changes that are made before it is built.",
+        "source": f"src-{origin}",
+        "archive": archive_name(source),
+        "root": f"/build/{use.name}",
+        "directory": ".",
+        "trees": (),
+        "outputs": (),
+        **step_inputs(steps, patch_in="."),
+    }
+    return StageSpec(
+        name=f"{use.name}-source",
+        template="tree",
+        base="build-base",
+        inputs=inputs,
+        uses=(f"src-{origin}", "tools", *inputs["sources"]),
+    )
+
+
+def _wheel_stage(
+    scope: Scope, use: ComponentUse, component: Component, stage: str, folder: str, archive: str
+) -> StageSpec:
+    environment = dict(component.environment)
+    if scope.accelerator == "npu":
+        environment |= component.environment_npu
+    present = {item.name for item in scope.uses}
+    wheels = tuple(need for need in component.needs if need in present)
+    inputs = {
+        "title": component.title,
+        "version": use.version,
+        "component": use.name,
+        "source": stage,
+        "path": folder,
+        "archive": archive,
+        "python": PYTHON_STOCK,
+        "cann_home": scope.cann_home if component.cann else "",
+        "environment": dict(sorted(environment.items())),
+        "wheels": wheels,
+    }
+    return StageSpec(
+        name=use.name,
+        template="wheel",
+        base="build-base",
+        inputs=inputs,
+        uses=(PYTHON_STOCK, "torch", stage, *wheels),
+        minutes=component.minutes,
+    )
+
+
+def _tcmalloc_stage(use: ComponentUse, origin: str, source: Source) -> StageSpec:
+    inputs = {"version": use.version, "source": f"src-{origin}", "archive": archive_name(source)}
+    return StageSpec(
+        name=use.name,
+        template="tcmalloc",
+        base="build-base",
+        inputs=inputs,
+        uses=(f"src-{origin}",),
+        minutes=2,
+    )

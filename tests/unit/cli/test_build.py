@@ -1,0 +1,95 @@
+"""`image` without an engine: what a build is given, and the command to retry it with."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+from support.cli import drivebuild, refused
+
+from builder.engine.build import Choices
+from builder.errors import BuildError
+from builder.plan.stage import Plan
+
+STREAMPETR = ("image", "streampetr")
+NAMES_A_BUNDLE = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PIP_CERT", "CURL_CA_BUNDLE", "DRIVEBUILD_RECIPES")
+
+
+@pytest.fixture
+def builds(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Plan, Choices]]:
+    """Return the list that every build is put down in, instead of being run; each one fails."""
+    found: list[tuple[Plan, Choices]] = []
+
+    def build(plan: Plan, dockerfile: str, choices: Choices, **_: Any) -> NoReturn:
+        found.append((plan, choices))
+        raise BuildError("not built")
+
+    monkeypatch.setattr("builder.cli.build._build", build)
+    for name in NAMES_A_BUNDLE:
+        monkeypatch.delenv(name, raising=False)
+    return found
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return a folder whose name needs quotes, with what options name."""
+    base = tmp_path / "my folder"
+    for name in ("recipes", "more", "clone"):
+        (base / name).mkdir(parents=True)
+    for name in ("recipes", "more"):
+        (base / name / "sources.yaml").write_text("sources: {}\n")
+    (base / "ca.pem").write_text("-----BEGIN CERTIFICATE-----\n")
+    return base
+
+
+def retried(words: tuple[str, ...], builds: list[tuple[Plan, Choices]]) -> tuple[str, ...]:
+    """Return the words of the retry command, after having run it and compared what it builds."""
+    refused(drivebuild(*words), 6)
+    plan, choices = builds.pop()
+    retry = shlex.split(choices.retry)
+    assert retry[0] == "drivebuild"
+    refused(drivebuild(*retry[1:], "--until", "torch"), 6)
+    again, same = builds.pop()
+    assert again == plan
+    assert same.until == "torch"
+    for name in ("jobs", "ca_bundle", "sources", "arguments", "proxies", "retry"):
+        assert getattr(same, name) == getattr(choices, name), name
+    assert (same.tag, same.no_cache) == ("", False)
+    return tuple(retry[1:])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (),
+        ("--lto",),
+        ("--platform", "debian-12-cpu", "--variant", "lto"),
+        ("--option", "attention=upstream"),
+        ("--jobs", "3"),
+        ("--build-arg", "A=it's $HOME", "--build-arg", "B="),
+        # of the whole image, or of this one run
+        ("--tag", "mine:1", "--no-cache", "--until", "mmcv"),
+    ],
+)
+def test_the_retry_command_makes_the_same_choices(words: tuple[str, ...], builds: list[tuple[Plan, Choices]]) -> None:
+    retried((*STREAMPETR, *words), builds)
+
+
+def test_the_retry_command_names_files_and_folders_as_they_were_typed(
+    folder: Path, builds: list[tuple[Plan, Choices]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    recipes = ("--recipes", "recipes", "--recipes", "../my folder/more")
+    options = ("--jobs", "2", "--ca-bundle", "ca.pem", "--source", "mmcv-1.x=clone")
+    assert retried((*recipes, *STREAMPETR, *options), builds) == (*recipes, *STREAMPETR, *options)
+
+
+def test_folders_from_the_environment_are_in_the_retry_command(
+    folder: Path, builds: list[tuple[Plan, Choices]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # whoever pastes the command may be in another shell
+    monkeypatch.setenv("DRIVEBUILD_RECIPES", str(folder / "more"))
+    refused(drivebuild(*STREAMPETR), 6)
+    assert f"--recipes '{folder / 'more'}'" in builds[0][1].retry
