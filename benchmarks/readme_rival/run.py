@@ -166,7 +166,8 @@ def main() -> int:
         bench = Bench(Path(folder), arguments.ca_bundle)
         bench.prepare()
         for phase in chosen:
-            bench.found[phase] = {"load": load(), **run(bench, phase, arguments.rounds)}
+            before = load()
+            bench.found[phase] = {"before": before, **run(bench, phase, arguments.rounds), "after": load()}
             print(f"{phase}: {json.dumps(bench.found[phase], indent=1)}", flush=True)
     if arguments.json:
         arguments.json.write_text(json.dumps(bench.found, indent=1), encoding="utf-8")
