@@ -21,8 +21,9 @@ CLOCK = {"SOURCE_DATE_EPOCH": "1609459200"}
 
 def base_commands(bootstrap: Bootstrap, image: str) -> tuple[Argv, Argv]:
     """Return the two commands whose pipe makes the image. No mirror is named: mmdebstrap asks its default."""
-    include = ",".join(bootstrap.include)
-    first = ("mmdebstrap", "--variant=minbase", f"--include={include}", bootstrap.suite)
+    # mmdebstrap takes no empty list.
+    include = (f"--include={','.join(bootstrap.include)}",) if bootstrap.include else ()
+    first = ("mmdebstrap", "--variant=minbase", *include, bootstrap.suite)
     return first, ("docker", "import", "-", image)
 
 
