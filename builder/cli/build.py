@@ -76,7 +76,8 @@ def image(
 
     settings: Settings = context.obj
     _check_progress(progress)
-    plan = _plan(context, model, platform=platform, variant=variant_of(variant, lto=lto), option=option)
+    chosen = variant_of(variant, lto=lto)
+    plan = settings.plan(model, platform=platform, variant=chosen, options=parse_options(option))
     choices = Choices(
         until=until,
         tag=tag,
@@ -98,13 +99,6 @@ def image(
         _print_json_record(record)
     else:
         _print_record(record)
-
-
-def _plan(context: typer.Context, model: str, *, platform: str, variant: str, option: list[str] | None) -> Plan:
-    from builder.plan.make import make_plan
-
-    settings: Settings = context.obj
-    return make_plan(settings.catalog(), model, platform=platform, variant=variant, options=parse_options(option))
 
 
 def _dockerfile(plan: Plan) -> str:
@@ -146,13 +140,7 @@ def _retry(
     words = ["drivebuild"]
     for folder in recipes:
         words += ["--recipes", str(folder)]
-    words += ["image", plan.model.name]
-    if plan.platform.name != plan.model.platform:
-        words += ["--platform", plan.platform.name]
-    if plan.variant != "stock":
-        words += ["--lto"] if plan.variant == "lto" else ["--variant", plan.variant]
-    for name, choice in plan.options.items():
-        words += ["--option", f"{name}={choice}"]
+    words += ["image", *plan.arguments]
     if jobs:
         words += ["--jobs", str(jobs)]
     if ca_bundle:

@@ -135,11 +135,9 @@ def _results(recipe: Model) -> Iterable[tuple[str, ...]]:
 def _plan(
     context: typer.Context, model: str, platform: str, variant: str, options: list[str] | None, arch: str = ""
 ) -> Plan:
-    from builder.plan.make import make_plan
-
     settings: Settings = context.obj
     chosen = parse_options(options)
-    return make_plan(settings.catalog(), model, platform=platform, variant=variant, architecture=arch, options=chosen)
+    return settings.plan(model, platform=platform, variant=variant, architecture=arch, options=chosen)
 
 
 @app.command()

@@ -17,6 +17,9 @@ from builder import __version__
 from builder.errors import DrivebuildError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from builder.plan.stage import Plan
     from builder.recipe.types import Catalog
 
 BUG = 70
@@ -39,6 +42,16 @@ class Settings:
 
             self._catalog = read_catalog(self.recipes)
         return self._catalog
+
+    def plan(
+        self, model: str, *, platform: str, variant: str, options: Mapping[str, str], architecture: str = ""
+    ) -> Plan:
+        """Return the plan that a command's options name."""
+        from builder.plan.make import make_plan
+
+        return make_plan(
+            self.catalog(), model, platform=platform, variant=variant, architecture=architecture, options=options
+        )
 
 
 class ReportingGroup(TyperGroup):

@@ -45,12 +45,11 @@ def render(
 
 
 def _print_one(context: typer.Context, model: str, platform: str, variant: str, options: dict[str, str]) -> None:
-    from builder.plan.make import make_plan
     from builder.render.dockerfile import render_dockerfile
     from builder.source.catalog import read_templates
 
     settings: Settings = context.obj
-    plan = make_plan(settings.catalog(), model, platform=platform, variant=variant, options=options)
+    plan = settings.plan(model, platform=platform, variant=variant, options=options)
     typer.echo(render_dockerfile(plan, read_templates()), nl=False)
 
 

@@ -42,11 +42,10 @@ def verify(
 ) -> None:
     """Run the in-image checks, and look at all layers. Exit code 1 when one fails."""
     from builder.engine.build import default_tag
-    from builder.plan.make import make_plan
 
     settings: Settings = context.obj
     chosen = variant_of(variant, lto=lto)
-    plan = make_plan(settings.catalog(), model, platform=platform, variant=chosen, options=parse_options(option))
+    plan = settings.plan(model, platform=platform, variant=chosen, options=parse_options(option))
     name = tag or default_tag(plan, until)
     checks: list[Check] = []
     for group in _checks(settings, plan, tag=name, until=until):

@@ -81,10 +81,7 @@ def overlay_stages(scope: Scope) -> Iterator[StageSpec]:
     """Yield a stage for each component in which the model changes Python files."""
     for component, steps in scope.overlay_steps().items():
         from_tree = any(isinstance(step, Copy) and not step.source for step in steps)
-        inputs = step_inputs(steps, patch_in=".")
-        for word in inputs["steps"]:
-            if word["do"] == "copy" and not word["file"].startswith("/"):
-                word["file"] = f"{scope.workspace}/{word['file']}"
+        inputs = step_inputs(steps, patch_in=".", own=f"{scope.workspace}/")
         inputs |= {
             "title": f"What {scope.model.title} changes in the Python files of {component}.",
             "wheel": component,

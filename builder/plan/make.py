@@ -8,6 +8,7 @@ What is particular to a model enters only `env` (its locked dependencies and whe
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from builder.plan.components import component_stages
 from builder.plan.image import env_stage, image_stage, overlay_stages, tree_stage
@@ -48,13 +49,7 @@ def make_plan(
         stages=tuple(stages[name] for name in order),
     )
     needed = set(plan.closure("image"))
-    return Plan(
-        model=scope.model,
-        platform=scope.platform,
-        variant=scope.variant,
-        options=plan.options,
-        stages=tuple(stage for stage in plan.stages if stage.name in needed),
-    )
+    return replace(plan, stages=tuple(stage for stage in plan.stages if stage.name in needed))
 
 
 def _default(model: Model, name: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from builder.plan.locks import FRAMEWORK, MACHINES, installer_lock, lock_path
-from builder.recipe.types import Catalog, Model, Pin, Platform
+from builder.recipe.types import Architecture, Catalog, Model, Pin, Platform
 
 __all__ = ["INSTALLER", "LockInput", "lock_inputs"]
 
@@ -79,7 +79,7 @@ def _installer_input(architecture: str) -> LockInput:
     )
 
 
-def _input(platform: Platform, model: Model | None, architecture: str) -> LockInput:
+def _input(platform: Platform, model: Model | None, architecture: Architecture) -> LockInput:
     pins = {_normal(pin.package): pin for pin in (*_framework_pins(platform), *platform.pins)}
     requirements = tuple(platform.framework)
     if model:
@@ -90,12 +90,12 @@ def _input(platform: Platform, model: Model | None, architecture: str) -> LockIn
     forced = {name: pin for name, pin in pins.items() if pin.force or pin.version is None}
     return LockInput(
         path=lock_path(platform.name, model.name if model else FRAMEWORK, architecture),
-        python=".".join(platform.python.version.split(".")[:2]),
+        python=platform.python.series,
         architecture=architecture,
         requirements=tuple(dict.fromkeys(_unpinned(text, pins) for text in requirements)),
         constraints=tuple(f"{name}=={pin.version}" for name, pin in sorted(pins.items()) if name not in forced),
         overrides=tuple(_override(name, pin) for name, pin in sorted(forced.items())),
-        left_out=("torch", "torchvision", "triton", "nvidia-*") if platform.wheels.get(architecture) else (),  # type: ignore[call-overload]
+        left_out=("torch", "torchvision", "triton", "nvidia-*") if platform.wheels.get(architecture) else (),
     )
 
 

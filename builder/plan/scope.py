@@ -38,7 +38,7 @@ class Scope:
 
     @property
     def series(self) -> str:
-        return ".".join(self.platform.python.version.split(".")[:2])
+        return self.platform.python.series
 
     @property
     def cann_home(self) -> str:

@@ -62,6 +62,18 @@ class Plan:
         return f"dockerfiles/{self.model.name}/{self.flavour}/Dockerfile"
 
     @property
+    def arguments(self) -> tuple[str, ...]:
+        """The words that name this image on drivebuild's command line."""
+        words = [self.model.name]
+        if self.platform.name != self.model.platform:
+            words += ["--platform", self.platform.name]
+        if self.variant != "stock":
+            words += ["--lto"] if self.variant == "lto" else ["--variant", self.variant]
+        for name, choice in self.options.items():
+            words += ["--option", f"{name}={choice}"]
+        return tuple(words)
+
+    @property
     def architectures(self) -> tuple[Architecture, ...]:
         """Architectures the platform exists for."""
         return self.platform.architectures

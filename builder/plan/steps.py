@@ -10,8 +10,11 @@ from builder.recipe.types import Copy, Edit, Patch, Remove, Step
 __all__ = ["step_inputs"]
 
 
-def step_inputs(steps: Iterable[Step], *, patch_in: str) -> dict[str, Any]:
-    """Return the `steps` and `sources` inputs of a template: each step as words, each path where it is mounted."""
+def step_inputs(steps: Iterable[Step], *, patch_in: str, own: str = "") -> dict[str, Any]:
+    """Return the `steps` and `sources` inputs of a template: each step as words, each path where it is mounted.
+
+    `own` is put before the path of a copy without source, which is one from the model's own tree.
+    """
     words: list[dict[str, Any]] = []
     sources: dict[str, None] = {}
     for step in steps:
@@ -23,7 +26,7 @@ def step_inputs(steps: Iterable[Step], *, patch_in: str) -> dict[str, Any]:
             case Copy():
                 if step.source:
                     sources[f"src-{step.source}"] = None
-                file = f"/sources/src-{step.source}/{step.path}" if step.source else step.path
+                file = f"/sources/src-{step.source}/{step.path}" if step.source else f"{own}{step.path}"
                 words.append(
                     {
                         "do": "copy",

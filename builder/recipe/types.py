@@ -283,6 +283,11 @@ class PythonBuild(Noun, frozen=True, kw_only=True):
     configure: tuple[Line, ...] = ()
     note: Line = ""
 
+    @property
+    def series(self) -> str:
+        """X.Y of the version: the name of the executable and of the folder of packages."""
+        return self.version.rpartition(".")[0]
+
 
 class Pin(Noun, frozen=True, kw_only=True):
     """A package's version on a platform or for a model, and why. It replaces what a requirement list asks for.

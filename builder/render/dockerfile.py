@@ -27,19 +27,12 @@ def render_dockerfile(plan: Plan, templates: Mapping[str, str]) -> str:
 
 
 def _header(plan: Plan, templates: Mapping[str, str]) -> str:
-    arguments = [plan.model.name]
-    if plan.platform.name != plan.model.platform:
-        arguments += ["--platform", plan.platform.name]
-    if plan.variant == "lto":
-        arguments.append("--lto")
-    for name, choice in plan.options.items():
-        arguments += ["--option", f"{name}={choice}"]
     values = {
         "title": plan.model.title,
         "licence": plan.model.licence,
         "platform": plan.platform.title,
         "variant": plan.variant,
-        "arguments": " ".join(arguments),
+        "arguments": " ".join(plan.arguments),
         "tag": plan.tag,
         "dockerfile": plan.dockerfile,
         "bootstrap": plan.platform.base.bootstrap,
