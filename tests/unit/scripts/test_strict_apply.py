@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -90,7 +91,7 @@ def test_a_patch_that_fits_is_applied(tree: Tree) -> None:
     result = tree.apply()
     assert result.returncode == 0, result.stderr
     assert (tree.tree / "a/b.py").read_bytes() == LINES.replace(b"line 7", b"LINE 7")
-    assert "patched 2 files" in result.stdout
+    assert "patch: 2 files" in result.stdout
 
 
 def test_a_stale_hunk_is_named_with_file_and_place_and_nothing_changes(tree: Tree) -> None:
@@ -511,6 +512,396 @@ def test_edit_out_of_the_tree_is_refused(tmp_path: Path, file: str) -> None:
     assert result.returncode != 0
     assert "leads out of the tree" in result.stderr
     assert (tmp_path / "a.py").read_bytes() == b"old\n"
+
+
+# --- what a miss says ----------------------------------------------------------------------------
+
+
+def test_a_miss_names_patch_file_hunk_lines_and_upstream(tree: Tree) -> None:
+    tree.start({"a.py": LINES})
+    tree.change({"a.py": LINES.replace(b"line 2\n", b"LINE 2\n").replace(b"line 16\n", b"LINE 16\n")})
+    (tree.tree / "a.py").write_bytes(LINES.replace(b"line 16\n", b"moved on\n"))
+    upstream = "https://git.example.org/x/y.git at " + "01" * 20
+    words = ("patch", "--tree", tree.tree, "--patch", tree.patch_file, "--upstream", upstream)
+    result = run(*words)
+    assert result.returncode == 1
+    assert f"{tree.patch_file} does not apply" in result.stderr
+    assert f"for {upstream}" in result.stderr
+    assert "a.py: hunk 2, @@ -13,7 +13,7 @@" in result.stderr
+    assert "hunk 1" not in result.stderr
+    expected, _, found = result.stderr.partition("found at line 14:")
+    assert "| line 16\n" in expected
+    assert "| line 16\n" not in found
+    assert "| moved on\n" in found
+
+
+def test_a_miss_after_an_insertion_shows_the_lines_where_they_are_now(tree: Tree) -> None:
+    tree.start({"a.py": LINES})
+    tree.change({"a.py": LINES.replace(b"line 10\n", b"LINE 10\n")})
+    more = b"".join(b"more %d\n" % number for number in range(30))
+    (tree.tree / "a.py").write_bytes(more + LINES.replace(b"line 10\n", b"line ten\n"))
+    result = tree.apply()
+    assert "found at line 38:" in result.stderr
+    assert "    | line ten" in result.stderr
+
+
+def test_output_is_bounded(tree: Tree) -> None:
+    before = b"".join(b"line %d %s\n" % (number, b"x" * 500) for number in range(2000))
+    tree.start({"a.py": before})
+    after = b"".join(b"LINE\n" if number % 20 == 0 else line for number, line in enumerate(before.splitlines(True)))
+    tree.change({"a.py": after})
+    (tree.tree / "a.py").write_bytes(b"".join(b"other %d\n" % number for number in range(2000)))
+    result = tree.apply()
+    assert "and 80 more hunks" in result.stderr
+    assert len(result.stderr.splitlines()) < 600
+    assert max(map(len, result.stderr.splitlines())) < 400
+
+
+def test_an_applied_patch_is_said_to_be_applied(tree: Tree) -> None:
+    tree.start({"a.py": LINES, "b.py": LINES})
+    tree.change({"a.py": LINES.replace(b"line 3\n", b"LINE 3\n"), "b.py": LINES.replace(b"line 9\n", b"")})
+    assert tree.apply().returncode == 0
+    result = tree.apply()
+    assert "applied already" in result.stderr
+    assert "what the patch makes of it already" in result.stderr
+
+
+def test_a_patch_that_upstream_has_taken_among_other_changes(tree: Tree) -> None:
+    tree.start({"a.py": LINES})
+    tree.change({"a.py": LINES.replace(b"line 3\n", b"LINE 3\n")})
+    taken = LINES.replace(b"line 3\n", b"LINE 3\n").replace(b"line 18\n", b"other\n")
+    (tree.tree / "a.py").write_bytes(taken)
+    assert "applied already" in tree.apply().stderr
+
+
+def test_one_hunk_of_two_that_upstream_has_taken(tree: Tree) -> None:
+    tree.start({"a.py": LINES})
+    tree.change({"a.py": LINES.replace(b"line 2\n", b"LINE 2\n").replace(b"line 16\n", b"LINE 16\n")})
+    (tree.tree / "a.py").write_bytes(LINES.replace(b"line 2\n", b"LINE 2\n"))
+    result = tree.apply()
+    assert "it is applied already" not in result.stderr
+    assert "a.py: hunk 1, @@ -1,5 +1,5 @@\n    this hunk is applied already" in result.stderr
+    assert "hunk 2" not in result.stderr
+
+
+def test_a_wrong_blob_id(tree: Tree) -> None:
+    tree.start({"a.py": LINES})
+    tree.change({"a.py": LINES.replace(b"line 3\n", b"LINE 3\n")})
+    right = blob(LINES)[:7].encode()
+    tree.patch_file.write_bytes(tree.patch_file.read_bytes().replace(b"index " + right, b"index 1234567"))
+    result = tree.apply()
+    assert "does not fit: its hunks do, but the files are not those it knows" in result.stderr
+    assert f"a.py: is {right.decode()}, the patch knows 1234567" in result.stderr
+    assert (tree.tree / "a.py").read_bytes() == LINES
+
+
+def test_a_wrong_blob_id_after(tree: Tree) -> None:
+    tree.start({"a.py": LINES})
+    tree.change({"a.py": b"new\n"})
+    right = blob(b"new\n")[:7].encode()
+    tree.patch_file.write_bytes(tree.patch_file.read_bytes().replace(b".." + right, b"..1234567"))
+    assert "not those of the patch after applying it" in tree.apply().stderr
+
+
+def test_a_patch_for_another_model(tree: Tree) -> None:
+    tree.start({"a.py": LINES})
+    tree.change({"projects/other/b.py": b"x\n", "a.py": b"y\n"})
+    (tree.tree / "a.py").unlink()
+    result = tree.apply()
+    assert "a.py: missing, the patch knows " in result.stderr
+    assert not (tree.tree / "projects").exists()
+
+
+@pytest.mark.parametrize("index", [b"", b"index 123..456 100644\n"])
+def test_a_patch_without_blob_ids_proves_nothing(tree: Tree, index: bytes) -> None:
+    tree.start({"a.py": b"a\n"})
+    head = b"diff --git a/a.py b/a.py\n" + index + b"--- a/a.py\n+++ b/a.py\n"
+    tree.patch_file.write_bytes(head + b"@@ -1 +1 @@\n-a\n+b\n")
+    result = tree.apply()
+    assert "no blob ids (line 'index') for a.py" in result.stderr
+    assert (tree.tree / "a.py").read_bytes() == b"a\n"
+
+
+def test_a_part_without_git_header_does_not_slip_in(tree: Tree) -> None:
+    # git apply takes it, and no blob id would be compared
+    tree.start({"a.py": b"a\n", "b.py": b"a\n"})
+    tree.change({"a.py": b"b\n"})
+    traditional = b"--- a/b.py\n+++ b/b.py\n@@ -1 +1 @@\n-a\n+b\n"
+    tree.patch_file.write_bytes(tree.patch_file.read_bytes() + traditional)
+    git(tree.tree, "apply", "--check", str(tree.patch_file))
+    result = tree.apply()
+    assert "no line 'diff --git' for '--- a/b.py'" in result.stderr
+    assert (tree.tree / "a.py").read_bytes() == b"a\n"
+
+
+def test_a_patch_that_adds_a_patch(tree: Tree) -> None:
+    # lines of a hunk look like headers
+    tree.start({"a.patch": b"-- a/old\n++ b/old\nx\n"})
+    tree.change({"a.patch": b"-- a/new\n++ b/new\nx\n", "b.patch": b"diff --git a/x b/x\n@@ -1 +1 @@\n-a\n+b\n"})
+    assert tree.apply().returncode == 0, tree.apply().stderr
+    assert (tree.tree / "a.patch").read_bytes() == b"-- a/new\n++ b/new\nx\n"
+
+
+def test_several_parts_for_one_file(tree: Tree) -> None:
+    tree.start({"a.py": LINES, "gone.py": b"x\n"})
+    first = LINES.replace(b"line 3\n", b"LINE 3\n")
+    tree.change({"a.py": first})
+    one = tree.patch_file.read_bytes()
+    git(tree.upstream, "commit", "--quiet", "--message", "first")
+    second = first.replace(b"line 4\n", b"LINE 4\n")
+    tree.change({"a.py": second})
+    tree.patch_file.write_bytes(one + tree.patch_file.read_bytes())
+    assert tree.apply().returncode == 0, tree.apply().stderr
+    assert (tree.tree / "a.py").read_bytes() == second
+
+
+def test_several_parts_for_one_file_that_do_not_follow_on_another(tree: Tree) -> None:
+    tree.start({"a.py": LINES})
+    tree.change({"a.py": LINES.replace(b"line 3\n", b"LINE 3\n")})
+    one = tree.patch_file.read_bytes()
+    git(tree.upstream, "checkout", "--quiet", "--force", "HEAD", "--", ".")
+    tree.change({"a.py": LINES.replace(b"line 18\n", b"LINE 18\n")})
+    tree.patch_file.write_bytes(one + tree.patch_file.read_bytes())
+    result = tree.apply()
+    assert result.returncode != 0
+    assert "a.py: is " in result.stderr
+    assert (tree.tree / "a.py").read_bytes() == LINES
+
+
+def test_a_copy_in_a_patch(tree: Tree) -> None:
+    tree.start({"old.py": LINES})
+    tree.change({"old.py": LINES + b"x\n", "new.py": LINES}, "--find-copies-harder")
+    assert b"copy from old.py" in tree.patch_file.read_bytes()
+    assert tree.apply().returncode == 0, tree.apply().stderr
+    assert (tree.tree / "new.py").read_bytes() == LINES
+    assert (tree.tree / "old.py").read_bytes() == LINES + b"x\n"
+
+
+def test_a_rename_over_a_file_that_is_there(tree: Tree) -> None:
+    tree.start({"old.py": LINES})
+    tree.change({"old.py": None, "new.py": LINES}, "--find-renames")
+    (tree.tree / "new.py").write_bytes(b"mine\n")
+    assert tree.apply().returncode != 0
+    assert (tree.tree / "new.py").read_bytes() == b"mine\n"
+
+
+def test_a_link_in_a_patch_is_compared_as_git_does(tree: Tree, tmp_path: Path) -> None:
+    tree.start({"a.py": LINES})
+    (tree.upstream / "link").symlink_to("a.py")
+    tree.diff()
+    record = tmp_path / "record"
+    result = run("patch", "--tree", tree.tree, "--patch", tree.patch_file, "--record", record)
+    assert result.returncode == 0, result.stderr
+    assert (tree.tree / "link").readlink() == Path("a.py")
+    assert json.loads(record.read_text())["files"] == [{"path": "link", "before": "", "after": blob(b"a.py")}]
+
+
+def test_a_link_where_the_patch_knows_a_file(tree: Tree, tmp_path: Path) -> None:
+    tree.start({"a.py": LINES})
+    tree.change({"a.py": b"x\n"})
+    outside = tmp_path / "outside.py"
+    outside.write_bytes(LINES)
+    (tree.tree / "a.py").unlink()
+    (tree.tree / "a.py").symlink_to(outside)
+    assert tree.apply().returncode != 0
+    assert outside.read_bytes() == LINES
+
+
+@pytest.mark.parametrize("settings", [("core.autocrlf", "true"), ("core.eol", "crlf"), ("apply.whitespace", "fix")])
+def test_settings_of_a_repository_in_the_tree_do_not_matter(tree: Tree, settings: tuple[str, str]) -> None:
+    tree.start({"a.py": LINES, ".gitattributes": b"*.py text\n"})
+    after = LINES.replace(b"line 3\n", b"LINE 3   \n")
+    tree.change({"a.py": after})
+    git(tree.tree, "init", "--quiet")
+    git(tree.tree, "config", *settings)
+    result = tree.apply()
+    assert result.returncode == 0, result.stderr
+    assert (tree.tree / "a.py").read_bytes() == after
+
+
+def test_settings_of_the_user_do_not_matter(tree: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # git before 2.32 knows no GIT_CONFIG_GLOBAL
+    home = tmp_path / "home"
+    (home / ".config/git").mkdir(parents=True)
+    (home / ".gitconfig").write_text("[core]\n\tautocrlf = true\n[apply]\n\twhitespace = error\n")
+    (home / ".config/git/attributes").write_text("* text eol=crlf\n")
+    monkeypatch.setenv("HOME", str(home))
+    tree.start({"a.py": LINES})
+    after = LINES.replace(b"line 3\n", b"LINE 3   \n")
+    tree.change({"a.py": after})
+    result = tree.apply()
+    assert result.returncode == 0, result.stderr
+    assert (tree.tree / "a.py").read_bytes() == after
+
+
+def test_no_git_is_said(tree: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree.start({"a.py": LINES})
+    tree.change({"a.py": b"x\n"})
+    monkeypatch.setenv("PATH", str(tmp_path))
+    result = tree.apply()
+    assert "git cannot be run" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+# --- remove --------------------------------------------------------------------------------------
+
+
+def remove(tree: Path, path: str, *more: str | Path) -> subprocess.CompletedProcess[str]:
+    return run("remove", "--tree", tree, "--path", path, *more)
+
+
+def test_remove_a_file_a_folder_and_a_link(two: tuple[Path, Path]) -> None:
+    tree, source = two
+    (tree / "folder/deep").mkdir(parents=True)
+    (tree / "folder/deep/a.py").write_bytes(b"x\n")
+    (tree / "a.py").write_bytes(b"x\n")
+    (tree / "link").symlink_to(source)
+    for path in ("folder", "a.py", "link"):
+        result = remove(tree, path)
+        assert result.returncode == 0, result.stderr
+    assert not list(tree.iterdir())
+    assert (source / "a.py").exists(), "what a link leads to stays"
+
+
+def test_remove_of_nothing(two: tuple[Path, Path]) -> None:
+    result = remove(two[0], "none", "--upstream", "y at 01")
+    assert result.returncode == 1
+    assert "none: nothing to remove\n  for y at 01" in result.stderr
+
+
+@pytest.mark.parametrize("path", [".", "..", "../source", "/tmp/drivebuild-x", "link/a.py", "folder/../../source/a.py"])
+def test_remove_out_of_the_tree_is_refused(two: tuple[Path, Path], path: str) -> None:
+    tree, source = two
+    (tree / "link").symlink_to(source)
+    result = remove(tree, path)
+    assert result.returncode != 0
+    assert "leads out of the tree" in result.stderr
+    assert (source / "a.py").exists()
+
+
+def test_remove_exactly_the_file_it_names(two: tuple[Path, Path]) -> None:
+    tree, _ = two
+    (tree / "a.py").write_bytes(b"changed\n")
+    result = remove(tree, "a.py", "--replaces", blob(b"old\n"))
+    assert f"a.py: what is to be removed is {blob(b'changed' + chr(10).encode())}" in result.stderr
+    assert (tree / "a.py").exists()
+    assert remove(tree, "a.py", "--replaces", blob(b"changed\n")).returncode == 0
+
+
+def test_a_folder_has_the_id_that_git_gives_it(tree: Tree, tmp_path: Path) -> None:
+    tree.start({"f/a.py": b"a\n", "f/a/b.py": b"b\n", "f/a.b/c.py": b"c\n"})
+    (tree.upstream / "f/run.sh").write_bytes(b"x\n")
+    (tree.upstream / "f/run.sh").chmod(0o755)
+    (tree.upstream / "f/link").symlink_to("a")
+    (tree.upstream / "f/empty/empty").mkdir(parents=True)
+    git(tree.upstream, "add", "--all")
+    git(tree.upstream, "commit", "--quiet", "--message", "more")
+    expected = git(tree.upstream, "rev-parse", "HEAD:f").decode().strip()
+    record = tmp_path / "record"
+    assert remove(tree.upstream, "f", "--replaces", expected, "--record", record).returncode == 0
+    assert json.loads(record.read_text())["files"] == [{"path": "f", "before": expected, "after": ""}]
+
+
+# --- links ---------------------------------------------------------------------------------------
+
+
+def test_nothing_is_done_through_a_link(two: tuple[Path, Path]) -> None:
+    tree, source = two
+    (tree / "real").mkdir()
+    (tree / "real/b.py").write_bytes(b"old\n")
+    (tree / "link").symlink_to("real")
+    (tree / "file-link").symlink_to("real/b.py")
+    assert "leads through a link" in edit(tree, "old", "new", 1, "link/b.py").stderr
+    assert "no such file to edit" in edit(tree, "old", "new", 1, "file-link").stderr
+    assert "leads through a link" in copy(tree, source / "a.py", "link/c.py").stderr
+    over = copy(tree, source / "a.py", "file-link", "--replaces", blob(b"old\n"))
+    assert "the file to replace is" in over.stderr
+    assert (tree / "real/b.py").read_bytes() == b"old\n"
+    assert sorted(path.name for path in (tree / "real").iterdir()) == ["b.py"]
+
+
+def test_a_dangling_link_is_not_copied_over(two: tuple[Path, Path], tmp_path: Path) -> None:
+    tree, source = two
+    (tree / "a.py").symlink_to(tmp_path / "outside.py")
+    assert "exists already" in copy(tree, source / "a.py", "a.py").stderr
+    assert not (tmp_path / "outside.py").exists()
+
+
+def test_a_link_is_no_source_of_a_copy(two: tuple[Path, Path]) -> None:
+    tree, source = two
+    (source / "link").symlink_to("a.py")
+    assert "is a link" in copy(tree, source / "link", "a.py").stderr
+    assert not (tree / "a.py").exists()
+
+
+# --- the record ----------------------------------------------------------------------------------
+
+
+def test_what_was_done_is_recorded(tree: Tree, tmp_path: Path) -> None:
+    tree.start({"a.py": LINES, "b.py": b"x\n", "c.sh": b"old\n"})
+    changed = LINES.replace(b"line 3\n", b"LINE 3\n")
+    tree.change({"a.py": changed, "b.py": None, "d/new.py": b"n\n"}, "--no-renames")
+    record, source = tmp_path / "record", tmp_path / "source"
+    (source / "deep").mkdir(parents=True)
+    (source / "z.py").write_bytes(b"z\n")
+    (source / "deep/a.py").write_bytes(b"a\n")
+    (source / "link").symlink_to("z.py")
+    more = ("--tree", tree.tree, "--upstream", "y at 01", "--record", record)
+    assert run("patch", "--patch", tree.patch_file, *more).returncode == 0
+    assert run("copy", "--from", source, "--to", "to", *more).returncode == 0
+    assert run("edit", "--file", "c.sh", "--find", "old", "--replace", "new", "--count", "1", *more).returncode == 0
+    assert run("remove", "--path", "c.sh", *more).returncode == 0
+    assert run("remove", "--path", "c.sh", *more).returncode == 1, "a miss leaves no record"
+    lines = [json.loads(line) for line in record.read_text().splitlines()]
+    assert [line["do"] for line in lines] == ["patch", "copy", "edit", "remove"]
+    assert {line["tree"] for line in lines} == {str(tree.tree)}
+    assert {line["upstream"] for line in lines} == {"y at 01"}
+    patch, copied, edited, removed = (line["files"] for line in lines)
+    assert patch == [
+        {"path": "a.py", "before": blob(LINES), "after": blob(changed)},
+        {"path": "b.py", "before": blob(b"x\n"), "after": ""},
+        {"path": "d/new.py", "before": "", "after": blob(b"n\n")},
+    ]
+    assert lines[0]["patch"] == "change.patch"
+    assert lines[0]["patch_sha256"] == hashlib.sha256(tree.patch_file.read_bytes()).hexdigest()
+    assert copied == [
+        {"path": "to/deep/a.py", "before": "", "after": blob(b"a\n")},
+        {"path": "to/link", "before": "", "after": blob(b"z.py")},
+        {"path": "to/z.py", "before": "", "after": blob(b"z\n")},
+    ]
+    assert edited == [{"path": "c.sh", "before": blob(b"old\n"), "after": blob(b"new\n")}]
+    assert removed == [{"path": "c.sh", "before": blob(b"new\n"), "after": ""}]
+
+
+def test_a_record_that_cannot_be_written_is_said(two: tuple[Path, Path], tmp_path: Path) -> None:
+    tree, source = two
+    result = run("copy", "--tree", tree, "--from", source / "a.py", "--to", "a.py", "--record", tmp_path / "no/record")
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    assert "no/record" in result.stderr
+
+
+def test_a_copied_folder_is_as_new_as_the_copy(two: tuple[Path, Path]) -> None:
+    # an overlay finds what is new by its time
+    tree, source = two
+    os.utime(source / "a.py", (1, 1))
+    assert copy(tree, source, "folder").returncode == 0
+    assert (tree / "folder/a.py").stat().st_mtime > 1000
+
+
+# --- edits that miss -----------------------------------------------------------------------------
+
+
+def test_an_edit_that_misses_shows_the_nearest_line(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_bytes(b"x = 1\n    version = '1.8.0'\n")
+    result = edit(tmp_path, "version = '1.7.0'", "version = '1.7.2'", 1)
+    assert "nearest, at line 2: version = '1.8.0'" in result.stderr
+    assert "applied already" not in result.stderr
+
+
+def test_an_edit_that_is_there_already_is_said(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_bytes(b"version = '1.7.2'\n")
+    assert "perhaps applied already" in edit(tmp_path, "version = '1.7.0'", "version = '1.7.2'", 1).stderr
 
 
 # --- the script ----------------------------------------------------------------------------------
