@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 from builder.plan.scope import PYTHON_STOCK, Scope
 from builder.plan.sources import archive_name
+from builder.plan.stack import CANN
 from builder.plan.stage import StageSpec
 from builder.plan.steps import step_inputs
-from builder.recipe.types import Component, ComponentUse, Source, Step
+from builder.recipe.types import Component, ComponentUse, Step
 
 __all__ = ["component_stages"]
 
@@ -19,19 +20,20 @@ def component_stages(scope: Scope, use: ComponentUse) -> Iterator[StageSpec]:
     origin = scope.origin(use)
     source = scope.catalog.sources[origin]
     if component.template == "tcmalloc":
-        yield _tcmalloc_stage(use, origin, source)
+        yield _tcmalloc_stage(scope, use, origin)
         return
     steps = scope.component_steps(use)
     stage, folder, archive = f"src-{origin}", "", archive_name(source)
     if steps or use.keep_tree:
-        yield _changed_source_stage(use, component, origin, source, steps)
+        yield _changed_source_stage(scope, use, component, origin, steps)
         stage, folder, archive = f"{use.name}-source", f"/build/{use.name}", ""
     yield _wheel_stage(scope, use, component, stage, folder, archive)
 
 
 def _changed_source_stage(
-    use: ComponentUse, component: Component, origin: str, source: Source, steps: tuple[Step, ...]
+    scope: Scope, use: ComponentUse, component: Component, origin: str, steps: tuple[Step, ...]
 ) -> StageSpec:
+    source = scope.catalog.sources[origin]
     inputs = {
         "title": f"{component.title} {use.version}, with the changes that are made before it is built.",
         "source": f"src-{origin}",
@@ -40,7 +42,7 @@ def _changed_source_stage(
         "directory": ".",
         "trees": (),
         "outputs": (),
-        **step_inputs(steps, patch_in="."),
+        **step_inputs(steps, scope.catalog, patch_in=".", upstream=origin),
     }
     return StageSpec(
         name=f"{use.name}-source",
@@ -59,6 +61,9 @@ def _wheel_stage(
         environment |= component.environment_npu
     present = {item.name for item in scope.uses}
     wheels = tuple(need for need in component.needs if need in present)
+    wants_cann = component.cann != "none" and scope.cann_home
+    # Elsewhere it is in the base image.
+    stub = CANN if wants_cann and scope.cann_way == "stub" else ""
     inputs = {
         "title": component.title,
         "version": use.version,
@@ -67,7 +72,8 @@ def _wheel_stage(
         "path": folder,
         "archive": archive,
         "python": PYTHON_STOCK,
-        "cann_home": scope.cann_home if component.cann else "",
+        "cann_home": scope.cann_home if wants_cann else "",
+        "cann_stage": stub,
         "environment": dict(sorted(environment.items())),
         "wheels": wheels,
     }
@@ -76,18 +82,23 @@ def _wheel_stage(
         template="wheel",
         base="build-base",
         inputs=inputs,
-        uses=(PYTHON_STOCK, "torch", stage, *wheels),
+        uses=(PYTHON_STOCK, "torch", stage, *wheels, *((stub,) if stub else ())),
         minutes=component.minutes,
     )
 
 
-def _tcmalloc_stage(use: ComponentUse, origin: str, source: Source) -> StageSpec:
-    inputs = {"version": use.version, "source": f"src-{origin}", "archive": archive_name(source)}
+def _tcmalloc_stage(scope: Scope, use: ComponentUse, origin: str) -> StageSpec:
+    inputs = {
+        "version": use.version,
+        "source": f"src-{origin}",
+        "manager": scope.system.manager,
+        "packages": scope.system.tcmalloc_build,
+    }
     return StageSpec(
         name=use.name,
         template="tcmalloc",
         base="build-base",
         inputs=inputs,
-        uses=(f"src-{origin}",),
+        uses=(*scope.os_packages, f"src-{origin}"),
         minutes=2,
     )

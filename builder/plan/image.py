@@ -2,23 +2,43 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
-from builder.plan.locks import added, merged
+from builder.plan.locks import merged
+from builder.plan.manifest import MANIFEST
 from builder.plan.scope import Scope
+from builder.plan.sources import overrides, pin_of, used_sources
+from builder.plan.stack import CANN
 from builder.plan.stage import StageSpec
 from builder.plan.steps import step_inputs
 from builder.recipe.types import Copy, Model
 
-__all__ = ["env_stage", "image_stage", "overlay_stages", "tree_stage"]
+__all__ = [
+    "MODEL_PACKAGES",
+    "env_stage",
+    "image_stage",
+    "overlay_stages",
+    "packages_stage",
+    "tree_stage",
+]
 
+MODEL_PACKAGES = "packages-model"
+# The program of a command, or of one inside `bash -c`; not the configurations it reads, which a smoke test reads, too.
+_SCRIPT = re.compile(r"\b(?:bash|sh|python3?) (\S+\.(?:py|sh))(?=\s|\Z)")
 VENV_SITE = "/opt/venv/lib/python{series}/site-packages"
+
+
+def packages_stage() -> StageSpec:
+    """Return the stage that a folder of the model's own packages may stand for."""
+    what = "the locked files; then no package index is asked"
+    return StageSpec(name=MODEL_PACKAGES, template="packages", base="scratch", inputs={"what": what})
 
 
 def env_stage(scope: Scope) -> StageSpec:
     """Return the stage of the virtual environment: the model's locked packages and all wheels."""
-    framework, model = scope.framework_locks(), scope.model_locks()
-    own = {architecture: added(lock, framework[architecture]) for architecture, lock in model.items()}
+    own = scope.env_packages()
+    cann = CANN if scope.cann_way == "stub" else ""
     wheels = tuple(use.name for use in scope.uses if scope.template(use) == "wheel")
     tcmalloc = next((use.name for use in scope.uses if scope.template(use) == "tcmalloc"), "")
     python = f"python-{scope.variant}"
@@ -26,13 +46,14 @@ def env_stage(scope: Scope) -> StageSpec:
         "python": python,
         "requirements": merged(own, scope.platform.architectures),
         "wheels": wheels,
-        "packages": tuple(scope.catalog.components[name].package for name in wheels),
+        "distributions": tuple(scope.catalog.components[name].package for name in wheels),
         "tcmalloc_stage": tcmalloc,
         "preload": _preload(scope, tcmalloc),
         "cann_home": scope.cann_home,
+        "cann_stage": cann,
         "init": "tini" in scope.system.runtime,
     }
-    uses = (python, "uv", *wheels, *((tcmalloc,) if tcmalloc else ()))
+    uses = (python, "uv", MODEL_PACKAGES, *wheels, *(stage for stage in (tcmalloc, cann) if stage))
     return StageSpec(name="env", template="env", base="torch", inputs=inputs, uses=uses, minutes=1)
 
 
@@ -66,7 +87,7 @@ def tree_stage(scope: Scope) -> StageSpec:
         "directory": model.tree.directory,
         "trees": trees,
         "outputs": _outputs(model),
-        **step_inputs(scope.tree_steps(), patch_in=model.tree.directory),
+        **step_inputs(scope.tree_steps(), scope.catalog, patch_in=model.tree.directory, upstream=model.tree.source),
     }
     uses = (f"src-{model.tree.source}", "tools", *inputs["sources"], *(tree["stage"] for tree in trees))
     return StageSpec(name="tree", template="tree", base="build-base", inputs=inputs, uses=uses)
@@ -81,7 +102,8 @@ def overlay_stages(scope: Scope) -> Iterator[StageSpec]:
     """Yield a stage for each component in which the model changes Python files."""
     for component, steps in scope.overlay_steps().items():
         from_tree = any(isinstance(step, Copy) and not step.source for step in steps)
-        inputs = step_inputs(steps, patch_in=".", own=f"{scope.workspace}/")
+        upstream = next(scope.origin(use) for use in scope.uses if use.name == component)
+        inputs = step_inputs(steps, scope.catalog, patch_in=".", upstream=upstream, own=f"{scope.workspace}/")
         inputs |= {
             "title": f"What {scope.model.title} changes in the Python files of {component}.",
             "wheel": component,
@@ -99,6 +121,30 @@ def overlay_stages(scope: Scope) -> Iterator[StageSpec]:
 def image_stage(scope: Scope, overlays: tuple[str, ...]) -> StageSpec:
     """Return the last stage; `overlays` are the names of the stages laid over the wheels."""
     model, platform = scope.model, scope.platform
+    stub = scope.cann_way == "stub"
+    inputs = {
+        "overlays": overlays,
+        "tree": "tree",
+        "site_packages": VENV_SITE.format(series=scope.series),
+        "workspace": scope.workspace,
+        "directory": model.tree.directory,
+        "environment": dict(sorted({**platform.environment, **model.environment}.items())),
+        "labels": _labels(scope),
+        "refused": _npu_commands(model) if stub else (),
+        "twin": platform.twin,
+    }
+    uses = ("tree", MANIFEST, *overlays)
+    return StageSpec(name="image", template="image", base="env", inputs=inputs, uses=uses)
+
+
+def _npu_commands(model: Model) -> tuple[str, ...]:
+    """Return the scripts of the jobs that want an NPU: what an image without CANN refuses to start."""
+    commands = (" ".join(job.command) for job in model.jobs if job.npus)
+    return tuple(sorted({script for command in commands for script in _SCRIPT.findall(command)}))
+
+
+def _labels(scope: Scope) -> dict[str, str]:
+    model, platform = scope.model, scope.platform
     labels = {
         "org.opencontainers.image.title": model.title,
         "org.opencontainers.image.licenses": model.licence,
@@ -109,14 +155,18 @@ def image_stage(scope: Scope, overlays: tuple[str, ...]) -> StageSpec:
         # Nobody has run this on an Ascend device on drivebuild's behalf: the label says so until somebody has.
         "drivebuild.verified-on-hardware": "no",
     }
+    if platform.cann:
+        labels |= {
+            "drivebuild.cann": platform.cann.version,
+            "drivebuild.cann.way": platform.cann.way,
+            "drivebuild.runnable": "false" if platform.cann.way == "stub" else "true",
+        }
+    for use in (*scope.uses, *scope.published):
+        unverified = scope.catalog.components[use.name].versions[use.version].unverified
+        if unverified:
+            labels[f"drivebuild.unverified.{use.name}"] = unverified
     labels |= {f"drivebuild.option.{name}": value for name, value in sorted(scope.choice.items())}
-    inputs = {
-        "overlays": overlays,
-        "tree": "tree",
-        "site_packages": VENV_SITE.format(series=scope.series),
-        "workspace": scope.workspace,
-        "directory": model.tree.directory,
-        "environment": dict(sorted({**platform.environment, **model.environment}.items())),
-        "labels": labels,
-    }
-    return StageSpec(name="image", template="image", base="env", inputs=inputs, uses=("tree", *overlays))
+    for name in used_sources(scope):
+        labels[f"drivebuild.source.{name}"] = pin_of(scope.catalog.sources[name])
+    labels |= {f"drivebuild.override.{name}": commit for name, commit in overrides(scope).items()}
+    return labels

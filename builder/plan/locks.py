@@ -1,8 +1,9 @@
 """Lock files: what is pinned, and how two architectures become one list. Pure.
 
 A lock is a text of lines `name==version --hash=sha256:…`, one file per platform, model and architecture:
-`<platform>/<model>.<architecture>.txt`, and `<platform>/framework.<architecture>.txt` for what all models of
-the platform share; `installer/uv.<architecture>.txt` for uv itself, which all platforms share. Made by
+`<platform>/<model>.<architecture>.txt`; `<platform>/framework.<architecture>.txt` and `adapter.<architecture>.txt` for
+what all models of the platform share; `<platform>/<component>-<version>.<architecture>.txt` for a component that the
+package index has as a wheel; `installer/uv.<architecture>.txt` for uv itself, which all platforms share. Made by
 `drivebuild lock` with uv; free of index URLs.
 """
 
@@ -13,9 +14,22 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from builder.errors import PlanError
 
-__all__ = ["FRAMEWORK", "MACHINES", "Pinned", "added", "installer_lock", "lock_path", "merged", "parse_lock"]
+__all__ = [
+    "ADAPTER",
+    "FRAMEWORK",
+    "MACHINES",
+    "Pinned",
+    "added",
+    "installer_lock",
+    "lock_path",
+    "merged",
+    "parse_lock",
+    "published_lock",
+]
 
 FRAMEWORK = "framework"
+ADAPTER = "adapter"
+"""The framework with what makes it one for NPUs."""
 MACHINES = ("x86_64", "aarch64")
 """All architectures: the installer's stage is one text for every platform, whichever of them it exists for."""
 _LINE = re.compile(
@@ -34,6 +48,11 @@ def lock_path(platform: str, name: str, architecture: str) -> str:
 def installer_lock(architecture: str) -> str:
     """Return the path of the lock of uv, with which images install all other packages."""
     return lock_path("installer", "uv", architecture)
+
+
+def published_lock(component: str, version: str) -> str:
+    """Return the name of the lock of a component's published wheel."""
+    return f"{component}-{version}"
 
 
 def parse_lock(text: str, path: str) -> Pinned:

@@ -11,12 +11,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from builder.plan.components import component_stages
-from builder.plan.image import env_stage, image_stage, overlay_stages, tree_stage
+from builder.plan.image import env_stage, image_stage, overlay_stages, packages_stage, tree_stage
+from builder.plan.manifest import manifest_stage
 from builder.plan.order import in_order
 from builder.plan.scope import Scope, scope_of
 from builder.plan.select import known
-from builder.plan.sources import source_stages
-from builder.plan.stack import python_stage, system_stages, torch_stage
+from builder.plan.sources import overrides, source_stages
+from builder.plan.stack import cann_stub_stage, python_stage, system_stages, torch_stages
 from builder.plan.stage import Plan, StageSpec
 from builder.recipe.types import Catalog, Model
 
@@ -31,6 +32,7 @@ def make_plan(
     variant: str = "stock",
     architecture: str = "",
     options: Mapping[str, str] | None = None,
+    pinned: Mapping[str, str] | None = None,
 ) -> Plan:
     """Return the stages of one image, each after all it depends on.
 
@@ -38,7 +40,15 @@ def make_plan(
         PlanError: for a model, platform, variant, architecture or option that does not exist, for a lock that is
             missing, and for stages that need each other in a circle (the message spells the circle).
     """
-    scope = scope_of(catalog, model, platform=platform, variant=variant, architecture=architecture, options=options)
+    scope = scope_of(
+        catalog,
+        model,
+        platform=platform,
+        variant=variant,
+        architecture=architecture,
+        options=options,
+        pinned=pinned,
+    )
     stages = {stage.name: stage for stage in _stages(scope)}
     order = in_order({name: (stage.base, *stage.uses) for name, stage in stages.items()})
     plan = Plan(
@@ -47,6 +57,7 @@ def make_plan(
         variant=scope.variant,
         options={key: value for key, value in (options or {}).items() if value != _default(scope.model, key)},
         stages=tuple(stages[name] for name in order),
+        pinned=overrides(scope),
     )
     needed = set(plan.closure("image"))
     return replace(plan, stages=tuple(stage for stage in plan.stages if stage.name in needed))
@@ -62,11 +73,16 @@ def _stages(scope: Scope) -> Iterator[StageSpec]:
     yield python_stage(scope, "stock")
     if scope.variant != "stock":
         yield python_stage(scope, scope.variant)
-    yield torch_stage(scope)
-    for use in scope.uses:
-        yield from component_stages(scope, use)
+    yield from torch_stages(scope)
+    if scope.cann_way == "stub":
+        yield cann_stub_stage(scope)
+    components = tuple(stage for use in scope.uses for stage in component_stages(scope, use))
+    yield from components
+    yield packages_stage()
     yield env_stage(scope)
-    yield tree_stage(scope)
-    overlays = tuple(overlay_stages(scope))
+    tree, overlays = tree_stage(scope), tuple(overlay_stages(scope))
+    yield tree
     yield from overlays
+    changed = (*components, tree, *overlays)
+    yield manifest_stage(scope, tuple(stage.name for stage in changed if stage.inputs.get("steps")))
     yield image_stage(scope, tuple(stage.name for stage in overlays))

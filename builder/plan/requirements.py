@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from builder.plan.locks import FRAMEWORK, MACHINES, installer_lock, lock_path
-from builder.recipe.types import Architecture, Catalog, Model, Pin, Platform
+from builder.plan.locks import ADAPTER, FRAMEWORK, MACHINES, installer_lock, lock_path, published_lock
+from builder.recipe.types import Architecture, Catalog, Pin, Platform
 
-__all__ = ["INSTALLER", "LockInput", "lock_inputs"]
+__all__ = ["INSTALLER", "INSTALLER_PYTHON", "LockInput", "lock_inputs"]
 
 INSTALLER = "uv==0.13.8"
 """What installs all other packages in an image. An exact version, and one for all platforms: its stage comes before
@@ -48,10 +48,10 @@ class LockInput:
 
 
 def lock_inputs(catalog: Catalog) -> tuple[LockInput, ...]:
-    """Return every lock: the installer's, and per platform and architecture the framework's and each model's.
+    """Return every lock: the installer's, and per platform and architecture those of the stack and of each model.
 
-    A model is locked for its own platform and for every CPU platform; a platform that shares another's locks
-    has none of its own.
+    A model is locked for its own platform, for those that stand in for it and for every CPU platform; a platform that
+    shares another's locks has none of its own.
     """
     found = [_installer_input(architecture) for architecture in MACHINES]
     for platform in catalog.platforms.values():
@@ -60,12 +60,28 @@ def lock_inputs(catalog: Catalog) -> tuple[LockInput, ...]:
         users = [
             model
             for model in catalog.models.values()
-            if platform.accelerator == "cpu" or model.platform == platform.name
+            if platform.accelerator == "cpu" or model.platform in (platform.name, platform.twin)
         ]
         for architecture in platform.architectures:
-            found.append(_input(platform, None, architecture))
-            found += [_input(platform, model, architecture) for model in users]
+            found += _stack_inputs(catalog, platform, architecture)
+            found += [
+                _input(platform, model.name, architecture, model.requirements.packages, model.requirements.pins)
+                for model in users
+            ]
     return tuple(found)
+
+
+def _stack_inputs(catalog: Catalog, platform: Platform, architecture: Architecture) -> Iterator[LockInput]:
+    """Yield the locks that are no model's: framework, adapter, and wheels a model may choose over compiling."""
+    yield _input(platform, FRAMEWORK, architecture, ())
+    if platform.adapter:
+        yield _input(platform, ADAPTER, architecture, platform.adapter)
+    if platform.accelerator == "npu":
+        for component in catalog.components.values():
+            for version, origin in component.versions.items():
+                if origin.index:
+                    name = published_lock(component.name, version)
+                    yield _input(platform, name, architecture, (*platform.adapter, origin.index))
 
 
 def _installer_input(architecture: str) -> LockInput:
@@ -79,17 +95,24 @@ def _installer_input(architecture: str) -> LockInput:
     )
 
 
-def _input(platform: Platform, model: Model | None, architecture: Architecture) -> LockInput:
+def _input(
+    platform: Platform,
+    name: str,
+    architecture: Architecture,
+    packages: tuple[str, ...],
+    own_pins: tuple[Pin, ...] | None = None,
+) -> LockInput:
+    """Return the input of one lock of a platform; a model's stands on the whole stack and may have pins of its own."""
     pins = {_normal(pin.package): pin for pin in (*_framework_pins(platform), *platform.pins)}
     requirements = tuple(platform.framework)
-    if model:
+    if own_pins is not None:
         # The model's own pin wins over the platform's.
-        own = (pin for pin in model.requirements.pins if pin.on in (None, platform.accelerator))
-        pins |= {_normal(pin.package): pin for pin in own}
-        requirements += model.requirements.packages
+        pins |= {_normal(pin.package): pin for pin in own_pins if pin.on in (None, platform.accelerator)}
+        requirements += platform.adapter
+    requirements += packages
     forced = {name: pin for name, pin in pins.items() if pin.force or pin.version is None}
     return LockInput(
-        path=lock_path(platform.name, model.name if model else FRAMEWORK, architecture),
+        path=lock_path(platform.name, name, architecture),
         python=platform.python.series,
         architecture=architecture,
         requirements=tuple(dict.fromkeys(_unpinned(text, pins) for text in requirements)),
@@ -104,7 +127,7 @@ def _normal(package: str) -> str:
 
 
 def _framework_pins(platform: Platform) -> Iterable[Pin]:
-    for requirement in platform.framework:
+    for requirement in (*platform.framework, *platform.adapter):
         name, _, version = requirement.partition("==")
         if version:
             # torch_npu asks for torch==2.1.0+cpu on x86_64, which no index has; the version alone decides.

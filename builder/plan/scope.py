@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace
 
 from builder.errors import PlanError
-from builder.plan.locks import FRAMEWORK, Pinned, lock_path, parse_lock
+from builder.plan.firstseen import FIRST_SEEN, first_seen
+from builder.plan.locks import ADAPTER, FRAMEWORK, Pinned, added, lock_path, parse_lock, published_lock
 from builder.plan.select import choices, chosen, known
 from builder.recipe.suggest import one_of
-from builder.recipe.types import Catalog, ComponentUse, Model, Platform, Step, System, Variant
+from builder.recipe.types import (
+    ArchiveSource,
+    Catalog,
+    ComponentUse,
+    GitSource,
+    Model,
+    Origin,
+    Platform,
+    Step,
+    System,
+    Variant,
+)
 
-__all__ = ["PYTHON_STOCK", "Scope", "read_lock", "scope_of"]
+__all__ = ["OS_PACKAGES", "PYTHON_STOCK", "Scope", "read_lock", "scope_of"]
 
 PYTHON_STOCK = "python-stock"
 """The stage of the Python that everything is compiled against, whatever the variant."""
 TCMALLOC = "tcmalloc"
+OS_PACKAGES = "os-packages"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +46,11 @@ class Scope:
     choice: Mapping[str, str]
     """Every option of the model with its choice."""
     uses: tuple[ComponentUse, ...]
-    """The components that exist on the platform."""
+    """The components that are built on the platform."""
+    published: tuple[ComponentUse, ...] = ()
+    """The components that the package index has as wheels."""
+    pinned: Mapping[str, str] = field(default_factory=dict)
+    """Commits that the caller builds in place of the recipe's, by source."""
 
     @property
     def accelerator(self) -> str:
@@ -43,6 +63,16 @@ class Scope:
     @property
     def cann_home(self) -> str:
         return self.platform.cann.home if self.platform.cann else ""
+
+    @property
+    def cann_way(self) -> str:
+        """How CANN comes into the image; '' where it does not."""
+        return self.platform.cann.way if self.platform.cann else ""
+
+    @property
+    def os_packages(self) -> tuple[str, ...]:
+        """The stage that a folder of the distribution's packages may stand for; dnf takes a site's own repository."""
+        return (OS_PACKAGES,) if self.system.manager == "apt" else ()
 
     @property
     def workspace(self) -> str:
@@ -79,9 +109,26 @@ class Scope:
         """Return what the platform pins for all models, by architecture."""
         return self._locks(FRAMEWORK)
 
+    def stack_locks(self) -> dict[str, Pinned]:
+        """Return what the platform pins for all models once the framework's adapter is there, by architecture."""
+        return self._locks(ADAPTER if self.platform.adapter else FRAMEWORK)
+
     def model_locks(self) -> dict[str, Pinned]:
         """Return what is pinned for the model, by architecture."""
         return self._locks(self.model.name)
+
+    def published_locks(self, use: ComponentUse) -> dict[str, Pinned]:
+        """Return what is pinned for a component that the package index has as a wheel, by architecture."""
+        return self._locks(published_lock(use.name, use.version))
+
+    def env_packages(self) -> dict[str, Pinned]:
+        """Return what the environment adds to the stack: the model's packages and published wheels, by architecture."""
+        stack = self.stack_locks()
+        locks = [self.model_locks(), *(self.published_locks(use) for use in self.published)]
+        return {
+            architecture: {name: item for lock in locks for name, item in added(lock[architecture], below).items()}
+            for architecture, below in stack.items()
+        }
 
     def _locks(self, name: str) -> dict[str, Pinned]:
         folder = self.platform.locks or self.platform.name
@@ -99,12 +146,14 @@ def scope_of(
     variant: str = "stock",
     architecture: str = "",
     options: Mapping[str, str] | None = None,
+    pinned: Mapping[str, str] | None = None,
 ) -> Scope:
     """Return what a plan with these choices is about. Reads no lock.
 
     Raises:
-        PlanError: for a model, platform, variant, architecture or option that does not exist.
+        PlanError: for a model, platform, variant, architecture, option or pinned source that does not exist.
     """
+    catalog = _with_first_seen(_repinned(catalog, pinned or {}))
     recipe: Model = known(catalog.models, model, "model")
     wanted = platform or recipe.platform
     base: Platform = known(catalog.platforms, wanted, "platform")
@@ -113,6 +162,7 @@ def scope_of(
     if architecture and architecture not in base.architectures:
         raise _no_architecture(catalog, base, architecture)
     choice = choices(recipe, options or {})
+    uses = tuple(chosen(recipe.components, base.accelerator, choice))
     return Scope(
         catalog=catalog,
         model=recipe,
@@ -120,8 +170,57 @@ def scope_of(
         system=catalog.systems[base.system],
         variant=variant,
         choice=choice,
-        uses=tuple(_uses(catalog, recipe, base, choice)),
+        uses=tuple(_built(catalog, recipe, base, uses)),
+        published=tuple(use for use in uses if _version(catalog, use).index and base.accelerator == "npu"),
+        pinned=dict(pinned or {}),
     )
+
+
+def _with_first_seen(catalog: Catalog) -> Catalog:
+    """Return the catalog with the checksums and digests that `drivebuild lock` recorded where recipes know none."""
+    if FIRST_SEEN not in catalog.locks:
+        return catalog
+    sources = {
+        name: replace(source, sha256=source.sha256 or first_seen(catalog, "archive", name))
+        if isinstance(source, ArchiveSource)
+        else source
+        for name, source in catalog.sources.items()
+    }
+    platforms = {
+        name: replace(
+            item, base=replace(item.base, digest=item.base.digest or first_seen(catalog, "image", item.base.image))
+        )
+        for name, item in catalog.platforms.items()
+    }
+    models = {
+        name: replace(
+            model,
+            weights=tuple(
+                replace(weight, sha256=weight.sha256 or first_seen(catalog, "weight", f"{name}/{weight.file}"))
+                for weight in model.weights
+            ),
+        )
+        for name, model in catalog.models.items()
+    }
+    return replace(catalog, sources=sources, platforms=platforms, models=models)
+
+
+def _repinned(catalog: Catalog, pinned: Mapping[str, str]) -> Catalog:
+    """Return the catalog with other commits for some git sources."""
+    if not pinned:
+        return catalog
+    sources = dict(catalog.sources)
+    for name, commit in pinned.items():
+        source = sources.get(name)
+        if not isinstance(source, GitSource):
+            known_names = [key for key, item in sources.items() if isinstance(item, GitSource)]
+            raise PlanError(f"there is no git source {name!r}", hint=one_of(name, known_names))
+        if not re.fullmatch(r"[0-9a-f]{40}", commit):
+            raise PlanError(
+                f"{name}: {commit!r} is no full commit", hint="40 hexadecimal digits, as `git rev-parse` says"
+            )
+        sources[name] = replace(source, commit=commit)
+    return replace(catalog, sources=sources)
 
 
 def _no_architecture(catalog: Catalog, platform: Platform, architecture: str) -> PlanError:
@@ -134,14 +233,18 @@ def _no_architecture(catalog: Catalog, platform: Platform, architecture: str) ->
     )
 
 
-def _uses(catalog: Catalog, model: Model, platform: Platform, choice: Mapping[str, str]) -> Iterator[ComponentUse]:
-    """Yield the components of the model that exist on the platform.
+def _built(
+    catalog: Catalog, model: Model, platform: Platform, uses: tuple[ComponentUse, ...]
+) -> Iterator[ComponentUse]:
+    """Yield the components of the model that are built on the platform.
 
     A component whose version has no origin for the accelerator is left out: that is what the recipe says by
-    leaving the origin out (detectron2 on a platform without a git host, mx_driving without an NPU).
+    leaving the origin out (detectron2 on a platform without a git host, mx_driving without an NPU). So is one that
+    CANN's compilers are needed for, where CANN is a stub.
     """
-    for use in chosen(model.components, platform.accelerator, choice):
-        if _origin(catalog, platform, use):
+    stub = platform.cann is not None and platform.cann.way == "stub"
+    for use in uses:
+        if _origin(catalog, platform, use) and not (stub and catalog.components[use.name].cann == "toolkit"):
             yield use
     if model.tcmalloc and not catalog.systems[platform.system].tcmalloc:
         version = next(iter(catalog.components[TCMALLOC].versions))
@@ -151,8 +254,11 @@ def _uses(catalog: Catalog, model: Model, platform: Platform, choice: Mapping[st
 def _origin(catalog: Catalog, platform: Platform, use: ComponentUse) -> str:
     if use.source:
         return use.source
-    version = catalog.components[use.name].versions[use.version]
-    return getattr(version, platform.accelerator) or ""
+    return getattr(_version(catalog, use), platform.accelerator) or ""
+
+
+def _version(catalog: Catalog, use: ComponentUse) -> Origin:
+    return catalog.components[use.name].versions[use.version]
 
 
 def read_lock(catalog: Catalog, path: str) -> Pinned:

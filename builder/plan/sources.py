@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from builder.plan.scope import PYTHON_STOCK, Scope, scope_of
 from builder.plan.stage import StageSpec
@@ -18,7 +19,19 @@ from builder.recipe.types import (
     Step,
 )
 
-__all__ = ["archive_folder", "archive_name", "model_sources", "source_stages", "used_sources"]
+__all__ = [
+    "DOWNLOADER",
+    "archive_name",
+    "model_sources",
+    "overrides",
+    "pin_of",
+    "source_stages",
+    "used_sources",
+]
+
+
+DOWNLOADER = ("ca-certificates", "curl")
+"""What downloads a file whose server asks for more than ADD can say."""
 
 
 def model_sources(catalog: Catalog, model: str) -> tuple[str, ...]:
@@ -36,9 +49,18 @@ def used_sources(scope: Scope) -> tuple[str, ...]:
     if scope.platform.wheels:
         for architecture in scope.platform.architectures:
             names.update(scope.platform.wheels.get(architecture, ()))
+    if scope.platform.cann:
+        for installers in scope.platform.cann.installers.values():
+            names.update(installers)
     names.update(scope.origin(use) for use in scope.uses)
     names.update(step.source for step in _all_steps(scope) if isinstance(step, Patch | Copy) and step.source)
     return tuple(sorted(names))
+
+
+def overrides(scope: Scope) -> dict[str, str]:
+    """Return the commits that the caller chose, by source, of those that go into the image."""
+    used = used_sources(scope)
+    return {name: commit for name, commit in sorted(scope.pinned.items()) if name in used}
 
 
 def _all_steps(scope: Scope) -> Iterator[Step]:
@@ -52,18 +74,33 @@ def _all_steps(scope: Scope) -> Iterator[Step]:
 
 def source_stages(scope: Scope) -> Iterator[StageSpec]:
     """Yield a stage for every source that the plan needs."""
+    # What downloads the installers of CANN cannot stand on what they make.
+    download_base = "system" if scope.cann_way == "run" else "base"
     for name in used_sources(scope):
-        yield _source_stage(name, scope.catalog.sources[name])
+        source = scope.catalog.sources[name]
+        yield _source_stage(scope, name, source, download_base)
 
 
-def _source_stage(name: str, source: Source) -> StageSpec:
+def _source_stage(scope: Scope, name: str, source: Source, download_base: str) -> StageSpec:
     stage = f"src-{name}"
+    inputs: dict[str, Any]
     match source:
         case GitSource():
             inputs = {"url": source.url, "commit": source.commit, "ref": source.ref}
             return StageSpec(name=stage, template="source-git", base="scratch", inputs=inputs)
         case ArchiveSource():
-            inputs = {"url": source.url, "sha256": source.sha256 or ""}
+            inputs = {"url": source.url, "sha256": source.sha256 or "", "file": archive_name(source)}
+            if source.referer or source.eula:
+                # ADD cannot say where a link was found, and a licence is accepted by a build argument.
+                inputs |= {
+                    "referer": source.referer or "",
+                    "eula": source.eula,
+                    "manager": scope.system.manager,
+                    "packages": DOWNLOADER,
+                }
+                return StageSpec(
+                    name=stage, template="source-download", base=download_base, inputs=inputs, uses=scope.os_packages
+                )
             return StageSpec(name=stage, template="source-archive", base="scratch", inputs=inputs)
         case DebianSource():
             inputs = {
@@ -85,14 +122,15 @@ def _source_stage(name: str, source: Source) -> StageSpec:
             return StageSpec(name=stage, template="source-index", base="base", inputs=inputs, uses=uses)
 
 
+def pin_of(source: Source) -> str:
+    """Return what a source is pinned by, as one word: `git:<commit>`, `sha256:<hex>`, or 'unpinned'."""
+    if isinstance(source, GitSource):
+        return f"git:{source.commit}"
+    return f"sha256:{source.sha256}" if source.sha256 else "unpinned"
+
+
 def archive_name(source: Source) -> str:
     """Return the name of the archive a source stage holds, or '' for a source that is a tree."""
     if isinstance(source, ArchiveSource):
         return source.url.rsplit("/", 1)[-1]
     return source.file if isinstance(source, DebianSource | IndexSource) else ""
-
-
-def archive_folder(source: Source) -> str:
-    """Return the folder of a source stage in which its archive lies."""
-    # ADD puts a downloaded file at the root of its stage.
-    return "/" if isinstance(source, ArchiveSource) else "/archive"

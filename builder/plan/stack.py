@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from builder.plan.locks import MACHINES, installer_lock, merged
-from builder.plan.scope import PYTHON_STOCK, Scope, read_lock
-from builder.plan.sources import archive_folder, archive_name
+from builder.plan.locks import MACHINES, added, installer_lock, merged
+from builder.plan.scope import OS_PACKAGES, PYTHON_STOCK, Scope, read_lock
+from builder.plan.sources import archive_name
 from builder.plan.stage import StageSpec
 from builder.recipe.types import Variant
 
-__all__ = ["python_stage", "system_stages", "torch_stage"]
+__all__ = ["CANN", "cann_stub_stage", "python_stage", "system_stages", "torch_stages"]
+
+CANN = "cann"
+"""The stage of what stands in for CANN."""
+_OS_PACKAGES = "the distribution's packages with the signed lists they are in; then no mirror is asked"
+_PACKAGES = "the locked files; then no package index is asked"
 
 
 def system_stages(scope: Scope) -> Iterator[StageSpec]:
@@ -19,14 +24,60 @@ def system_stages(scope: Scope) -> Iterator[StageSpec]:
     system, base = scope.system, scope.platform.base
     image = f"{base.image}@{base.digest}" if base.digest else base.image
     runtime = (*system.runtime, *system.tcmalloc)
-    inputs: dict[str, Any] = {"manager": system.manager, "packages": runtime, "npu": bool(scope.cann_home)}
-    yield StageSpec(name="base", template="base", base=image, inputs=inputs, minutes=1)
+    if scope.os_packages:
+        yield StageSpec(name=OS_PACKAGES, template="packages", base="scratch", inputs={"what": _OS_PACKAGES})
+    plain = "system" if scope.cann_way == "run" else "base"
+    inputs: dict[str, Any] = {
+        "manager": system.manager,
+        "packages": runtime,
+        "cann_inside": scope.cann_way == "image",
+    }
+    yield StageSpec(name=plain, template="base", base=image, inputs=inputs, uses=scope.os_packages, minutes=1)
+    if scope.cann_way == "run":
+        yield _cann_run_stage(scope)
     inputs = {"manager": system.manager, "packages": system.build}
-    yield StageSpec(name="build-base", template="build-base", base="base", inputs=inputs, minutes=1)
+    uses = scope.os_packages
+    yield StageSpec(name="build-base", template="build-base", base="base", inputs=inputs, uses=uses, minutes=1)
     installer = {machine: read_lock(scope.catalog, installer_lock(machine)) for machine in MACHINES}
-    requirements = merged(installer, MACHINES)
-    yield StageSpec(name="uv", template="uv", base="base", inputs={"requirements": requirements})
+    inputs = {"requirements": merged(installer, MACHINES)}
+    yield _packages("installer")
+    yield StageSpec(name="uv", template="uv", base="base", inputs=inputs, uses=("packages-installer",))
     yield StageSpec(name="tools", template="tools", base="scratch")
+
+
+def _packages(lock: str) -> StageSpec:
+    return StageSpec(name=f"packages-{lock}", template="packages", base="scratch", inputs={"what": _PACKAGES})
+
+
+def _cann_run_stage(scope: Scope) -> StageSpec:
+    """Return the stage of a plain system on which CANN's installers are run."""
+    cann = scope.platform.cann
+    assert cann is not None, "who asks has seen that its way is `run`"  # noqa: S101
+    installers = {
+        {"x86_64": "amd64", "aarch64": "arm64"}[architecture]: tuple(
+            {"stage": f"src-{name}", "file": archive_name(scope.catalog.sources[name])} for name in names
+        )
+        for architecture, names in cann.installers.items()
+    }
+    stages = tuple(item["stage"] for items in installers.values() for item in items)
+    inputs = {
+        "version": cann.version,
+        "home": cann.home,
+        "installers": installers,
+        "manager": scope.system.manager,
+        "packages": cann.packages,
+    }
+    uses = (*scope.os_packages, *stages)
+    return StageSpec(name="base", template="cann-run", base="system", inputs=inputs, uses=uses, minutes=5)
+
+
+def cann_stub_stage(scope: Scope) -> StageSpec:
+    """Return the stage of the link-only libraries that stand in for CANN: enough to import and to compile."""
+    cann = scope.platform.cann
+    assert cann is not None, "who asks has seen that its way is `stub`"  # noqa: S101
+    inputs = {"version": cann.version, "home": cann.home, "python": PYTHON_STOCK}
+    uses = (PYTHON_STOCK, "torch")
+    return StageSpec(name=CANN, template="cann-stub", base="build-base", inputs=inputs, uses=uses)
 
 
 def python_stage(scope: Scope, variant: Variant) -> StageSpec:
@@ -39,7 +90,6 @@ def python_stage(scope: Scope, variant: Variant) -> StageSpec:
         "series": scope.series,
         "source": f"src-{python.source}",
         "archive": archive_name(source),
-        "archive_folder": archive_folder(source),
         "variant": variant,
         "compiler": compiler,
         "shared": python.shared,
@@ -53,13 +103,13 @@ def python_stage(scope: Scope, variant: Variant) -> StageSpec:
         template="python",
         base="build-base",
         inputs=inputs,
-        uses=(f"src-{python.source}",),
+        uses=(*scope.os_packages, f"src-{python.source}"),
         minutes=2 if variant == "stock" else 15,
     )
 
 
-def torch_stage(scope: Scope) -> StageSpec:
-    """Return the stage of the framework: what the platform's lock pins for all its models."""
+def torch_stages(scope: Scope) -> Iterator[StageSpec]:
+    """Yield the stage of the framework, what the platform's locks pin for all its models; and its packages."""
     # BuildKit's names of the architectures; one Dockerfile serves both.
     wheels = {
         {"x86_64": "amd64", "aarch64": "arm64"}[architecture]: tuple(
@@ -72,7 +122,20 @@ def torch_stage(scope: Scope) -> StageSpec:
         "python": PYTHON_STOCK,
         "python_series": scope.series,
         "requirements": merged(scope.framework_locks(), scope.platform.architectures),
+        "adapter": _adapter(scope),
         "wheels": wheels,
     }
-    uses = (PYTHON_STOCK, "uv", *(stage for stages in wheels.values() for stage in stages))
-    return StageSpec(name="torch", template="torch", base="base", inputs=inputs, uses=uses, minutes=3)
+    packages = ["packages-framework"]
+    yield _packages("framework")
+    if scope.platform.adapter:
+        packages.append("packages-adapter")
+        yield _packages("adapter")
+    uses = (PYTHON_STOCK, "uv", *packages, *(stage for stages in wheels.values() for stage in stages))
+    yield StageSpec(name="torch", template="torch", base="base", inputs=inputs, uses=uses, minutes=3)
+
+
+def _adapter(scope: Scope) -> tuple[str, ...]:
+    """Return the lines that the adapter's lock adds to the framework's."""
+    framework = scope.framework_locks()
+    own = {name: added(lock, framework[name]) for name, lock in scope.stack_locks().items()}
+    return merged(own, scope.platform.architectures)

@@ -39,6 +39,8 @@ class Plan:
     options: Mapping[str, str]
     """Only choices that differ from the recipe's defaults."""
     stages: tuple[StageSpec, ...]
+    pinned: Mapping[str, str] = field(default_factory=dict)
+    """Commits that are built in place of the recipe's, by source: the caller's override, which the image records."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -71,6 +73,8 @@ class Plan:
             words += ["--lto"] if self.variant == "lto" else ["--variant", self.variant]
         for name, choice in self.options.items():
             words += ["--option", f"{name}={choice}"]
+        for name, commit in self.pinned.items():
+            words += ["--pin", f"{name}={commit}"]
         return tuple(words)
 
     @property

@@ -20,6 +20,7 @@ from builder.recipe.types import (
     Edit,
     GitSource,
     Model,
+    Origin,
     Patch,
     Platform,
     Remove,
@@ -75,8 +76,10 @@ def _platform_wheels(catalog: Catalog, platform: Platform, doc: Document) -> Ite
         for index, name in enumerate(names):
             if name not in catalog.sources:
                 yield _unknown(doc, ("wheels", architecture, index), "source", name, catalog.sources)
-    if platform.locks and platform.locks not in catalog.platforms:
-        yield _unknown(doc, ("locks",), "platform", platform.locks, catalog.platforms)
+    for key in ("locks", "twin"):
+        other = getattr(platform, key)
+        if other and other not in catalog.platforms:
+            yield _unknown(doc, (key,), "platform", other, catalog.platforms)
 
 
 def _platform_variants(catalog: Catalog, platform: Platform, doc: Document) -> Iterator[Mistake]:
@@ -116,6 +119,27 @@ def _platform_accelerator(catalog: Catalog, platform: Platform, doc: Document) -
         yield doc.mistake(("base",), message, hint="add digest: sha256:… or note: …")
 
 
+def _platform_cann(catalog: Catalog, platform: Platform, doc: Document) -> Iterator[Mistake]:
+    """Installers belong to `way: run`, one list for each architecture; each is a file."""
+    cann = platform.cann
+    if cann is None:
+        return
+    for architecture, names in cann.installers.items():
+        for index, name in enumerate(names):
+            path = ("cann", "installers", architecture, index)
+            if name not in catalog.sources:
+                yield _unknown(doc, path, "source", name, catalog.sources)
+            elif not isinstance(catalog.sources[name], ArchiveSource):
+                yield doc.mistake(path, f"cann.installers.{architecture}.{index}: {name!r} is no archive source")
+    missing = [name for name in platform.architectures if name not in cann.installers]
+    if cann.way == "run" and missing:
+        message = f"cann.installers: none for {', '.join(missing)}, and the way is 'run'"
+        yield doc.mistake(("cann",), message)
+    if cann.way != "run" and cann.installers:
+        message = f"cann.installers: the way is {cann.way!r}; installers are for 'run'"
+        yield doc.mistake(("cann", "installers"), message)
+
+
 _PLATFORM_RULES: tuple[Callable[[Catalog, Platform, Document], Iterator[Mistake]], ...] = (
     _platform_names,
     _platform_wheels,
@@ -123,6 +147,7 @@ _PLATFORM_RULES: tuple[Callable[[Catalog, Platform, Document], Iterator[Mistake]
     _platform_compilers,
     _platform_sources,
     _platform_accelerator,
+    _platform_cann,
 )
 
 
@@ -136,6 +161,7 @@ def _component_names(catalog: Catalog, named: Named) -> Iterator[Mistake]:
             source = getattr(origin, accelerator)
             if source is not None and source not in catalog.sources:
                 yield _unknown(doc, ("versions", version, accelerator), "source", source, catalog.sources)
+        yield from _published(doc, version, origin)
         for index, step in enumerate(origin.steps):
             path = ("versions", version, "steps", index)
             if isinstance(step, Patch | Copy) and step.source not in catalog.sources:
@@ -143,6 +169,15 @@ def _component_names(catalog: Catalog, named: Named) -> Iterator[Mistake]:
             if step.when:
                 message = f"versions.{version}.steps.{index}.when: options belong to a model, a component has none"
                 yield doc.mistake((*path, "when"), message, hint="move the step to the model")
+
+
+def _published(doc: Document, version: str, origin: Origin) -> Iterator[Mistake]:
+    if origin.index is not None and (origin.npu or origin.cpu or origin.steps):
+        message = f"versions.{version}.index: a published wheel has no source and no steps beside it"
+        yield doc.mistake(("versions", version, "index"), message)
+    if origin.index is not None and "==" not in origin.index:
+        message = f"versions.{version}.index: {origin.index!r} is no exact version"
+        yield doc.mistake(("versions", version, "index"), message, hint="write package==version")
 
 
 def _component_cycles(found: Found) -> Iterator[Mistake]:

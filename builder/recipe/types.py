@@ -131,11 +131,15 @@ class GitSource(Noun, frozen=True, kw_only=True, tag_field="type", tag="git"):
 
 
 class ArchiveSource(Noun, frozen=True, kw_only=True, tag_field="type", tag="archive"):
-    """A file behind a URL. `sha256: null` where none was found; nothing looks it up, people write it here by hand."""
+    """A file behind a URL. `sha256: null` where upstream publishes none: `drivebuild lock` records the first seen."""
 
     url: Url
     sha256: Sha256 | None
     unpack: bool = True
+    referer: Url | None = None
+    """The page that the server wants to have linked to the file."""
+    eula: bool = False
+    """Whether downloading it means to accept a licence agreement: only the user can, with --accept-cann-eula."""
     licence: Line = ""
     note: Line = ""
 
@@ -237,6 +241,8 @@ class System(Noun, frozen=True, kw_only=True):
     build: tuple[OsPackage, ...]
     python_build: tuple[OsPackage, ...]
     toolchains: Mapping[Literal["gcc", "clang"], tuple[OsPackage, ...]]
+    tcmalloc_build: tuple[OsPackage, ...] = ()
+    """What gperftools' own sources are configured with."""
     tcmalloc: tuple[OsPackage, ...] = ()
     tcmalloc_library: Mapping[Architecture, AbsolutePath] = field(default_factory=dict)
     note: Line = ""
@@ -250,7 +256,7 @@ class Bootstrap(Noun, frozen=True, kw_only=True):
 
 
 class BaseImage(Noun, frozen=True, kw_only=True):
-    """The image a platform starts from. `digest: null` where the registry was not asked; people write it by hand."""
+    """The image a platform starts from. `digest: null` where the registry was not asked; `drivebuild lock` asks it."""
 
     image: ImageRef
     digest: Digest | None = None
@@ -259,9 +265,18 @@ class BaseImage(Noun, frozen=True, kw_only=True):
 
 
 class Cann(Noun, frozen=True, kw_only=True):
-    """The CANN release of a platform, with the driver (HDK) it wants."""
+    """The CANN release of a platform, how the image comes by it, and the driver (HDK) it wants.
+
+    `image`: the base image has it. `run`: installers are run on a plain system, once the user has accepted their
+    licence. `stub`: link-only libraries generated from the torch_npu wheel, to import and to compile, not to run.
+    """
 
     version: Version
+    way: Literal["image", "run", "stub"] = "image"
+    installers: Mapping[Architecture, tuple[Name, ...]] = field(default_factory=dict)
+    """Sources of the installers, in the order they are run; for `way: run`."""
+    packages: tuple[OsPackage, ...] = ()
+    """What the installers want from a plain system; for `way: run`."""
     adapter: Version
     hdk_recommended: Version
     hdk_floor: Version | None
@@ -315,6 +330,8 @@ class Platform(Noun, frozen=True, kw_only=True):
     python: PythonBuild
     framework: tuple[Requirement, ...]
     pins: tuple[Pin, ...]
+    adapter: tuple[Requirement, ...] = ()
+    """What makes the framework one for NPUs: torch_npu and what CANN's tools import. A layer of its own."""
     wheels: Mapping[Architecture, tuple[Name, ...]] = field(default_factory=dict)
     """Sources of framework wheels that an architecture takes instead of the package index' files."""
     cann: Cann | None = None
@@ -323,6 +340,8 @@ class Platform(Noun, frozen=True, kw_only=True):
     variants: tuple[Variant, ...] = ("stock", "lto")
     locks: OptionalName = ""
     """The platform whose locks this one shares, where Python, framework and pins are the same."""
+    twin: OptionalName = ""
+    """The platform this one stands in for: every model of that platform is locked and rendered for this one, too."""
     note: Line = ""
 
 
@@ -334,6 +353,10 @@ class Origin(Noun, frozen=True, kw_only=True):
 
     npu: Name | None = None
     cpu: Name | None = None
+    index: Requirement | None = None
+    """Instead of a source: a wheel that the package index has; a lock of its own pins it, nothing is compiled."""
+    unverified: Line = ""
+    """Why nobody can say that it works on the platforms it is offered for; the image's labels repeat it."""
     steps: tuple[Step, ...] = ()
     """What is changed in this version's source for every model, before a model's own steps."""
     note: Line = ""
@@ -355,8 +378,8 @@ class Component(Noun, frozen=True, kw_only=True):
     environment_npu: Mapping[EnvName, Line] = field(default_factory=dict)
     reports_version: bool = True
     """Whether the installed distribution's version is the one named here; mx_driving always says 1.0.0."""
-    cann: bool = False
-    """Whether compiling it for NPUs needs CANN's environment."""
+    cann: Literal["none", "libraries", "toolkit"] = "none"
+    """What compiling it for NPUs needs of CANN: libraries to link to, which a stub has as well, or its compilers."""
     minutes: Annotated[int, Meta(ge=0)] = 0
     note: Line = ""
 

@@ -36,10 +36,11 @@ class Drift:
 
 
 def all_plans(catalog: Catalog) -> Iterator[Plan]:
-    """Yield the plans whose output is committed: each model on its own platform and on each CPU platform."""
+    """Yield the plans whose output is committed: each model on its own platform, stand-ins, CPU platforms."""
     laptops = [name for name, platform in catalog.platforms.items() if platform.accelerator == "cpu"]
     for model in catalog.models.values():
-        for platform in dict.fromkeys((model.platform, *laptops)):
+        twins = [name for name, platform in catalog.platforms.items() if platform.twin == model.platform]
+        for platform in dict.fromkeys((model.platform, *twins, *laptops)):
             for variant in catalog.platforms[platform].variants:
                 yield make_plan(catalog, model.name, platform=platform, variant=variant)
 

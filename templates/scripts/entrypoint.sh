@@ -3,6 +3,20 @@
 # a preload in ENV would reach every `docker exec`, package manager and health check as well.
 set -euo pipefail
 
+# An image whose CANN is a stand-in has this list: the platform it stands in for, then the scripts that want an NPU.
+if [ -r /opt/drivebuild/refused ]; then
+    {
+        read -r platform
+        while read -r script; do
+            if [[ " $* " == *"$script"* ]]; then
+                echo "drivebuild: this image cannot run $script: its CANN is a link-only stand-in, good for imports," \
+                    "compiling and checks. Build the model for $platform and run that image on a machine with NPUs." >&2
+                exit 125
+            fi
+        done
+    } < /opt/drivebuild/refused
+fi
+
 # Under `docker run --user` the uid may have no passwd entry and no home.
 if [ ! -d "${HOME:-/}" ] || [ ! -w "${HOME:-/}" ]; then
     HOME=$(mktemp -d "/tmp/home-$(id -u)-XXXXXX")

@@ -52,5 +52,7 @@ def test_there_is_a_bad_file_for_every_item_of_the_list() -> None:
         *("missing-pin", "commit-39-hex", "sha256-short", "unknown-component", "unknown-platform", "unknown-source"),
         *("cycle", "two-jobs-one-name", "variant-unknown", "path-upwards", "newline-in-text", "quote-in-a-version"),
         *("substitution-in-a-name", "unknown-architecture"),
+        *("installers-without-run", "run-without-installers", "unknown-installer", "installer-is-no-file"),
+        *("index-beside-a-source", "index-with-steps", "index-without-version", "unknown-twin", "unknown-way-of-cann"),
     }
     assert wanted <= {folder.name for folder in RULES}

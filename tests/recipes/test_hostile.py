@@ -19,10 +19,11 @@ from support.locks import with_locks
 
 from builder.errors import PlanError, RecipeError
 from builder.plan.make import make_plan
+from builder.plan.stage import Plan
 from builder.recipe.diagnose import convert
 from builder.recipe.load import KINDS, load
 from builder.recipe.text import parse as parse_yaml
-from builder.recipe.types import SourcesFile
+from builder.recipe.types import Catalog, SourcesFile
 from builder.render.compose import render_compose
 from builder.render.dockerfile import render_dockerfile
 from builder.source.catalog import read_templates
@@ -62,6 +63,9 @@ VALUES = {
     "colon": "a: b",
     "bidi": "a\u202eb",
     "comma": "x,target=/",
+    # these become scripts that a stub image refuses by name, in a list of its own
+    "script": f"bash $(touch${{IFS}}{MARK}).sh",
+    "script and heredoc's end": "bash EOF.sh",
 }
 """By what each tries."""
 
@@ -110,7 +114,17 @@ RICH: dict[str, Any] = {
                 "note": "n",
             },
             "whl": {"type": "archive", "url": "https://example.org/torch.whl", "sha256": SHA, "unpack": False},
-            "malloc": {"type": "archive", "url": "https://example.org/g.tar.gz", "sha256": SHA},
+            "kit": {
+                "type": "archive",
+                "url": "https://example.org/kit.run",
+                "sha256": SHA,
+                "unpack": False,
+                "referer": "https://example.org/page",
+                "eula": True,
+                "licence": "L",
+                "note": "n",
+            },
+            "malloc": {"type": "git", "url": "https://example.org/g.git", "commit": COMMIT},
         }
     },
     "systems/sys.yaml": {
@@ -121,6 +135,7 @@ RICH: dict[str, Any] = {
         "build": ["gcc"],
         "python_build": ["make"],
         "toolchains": {"gcc": ["gcc"], "clang": ["clang"]},
+        "tcmalloc_build": ["autoconf"],
         "tcmalloc": [],
         "note": "n",
         "tcmalloc_library": {"x86_64": "/usr/lib/x.so", "aarch64": "/usr/lib/x.so"},
@@ -147,6 +162,7 @@ RICH: dict[str, Any] = {
             "note": "n",
         },
         "framework": ["torch==2.1.0"],
+        "adapter": ["torch_npu==2.1.0"],
         "pins": [{"package": "numpy", "version": "1.23.5", "reason": "r", "on": "npu"}],
         "wheels": {"x86_64": ["whl"]},
         "driving_sdk": "7.0",
@@ -154,6 +170,9 @@ RICH: dict[str, Any] = {
         "variants": ["stock", "lto"],
         "cann": {
             "version": "8.1",
+            "way": "run",
+            "installers": {"x86_64": ["kit"], "aarch64": ["kit"]},
+            "packages": ["unzip"],
             "adapter": "7",
             "hdk_recommended": "25",
             "hdk_floor": "24",
@@ -162,6 +181,41 @@ RICH: dict[str, Any] = {
         },
         "locks": "plat",
         "note": "n",
+    },
+    # what stands in for it: the stages that the other way of CANN, and another system's Python, do not have
+    "platforms/stand.yaml": {
+        "name": "stand",
+        "title": "Stand-in",
+        "accelerator": "npu",
+        "twin": "plat",
+        "system": "sys",
+        "architectures": ["x86_64"],
+        "base": {
+            "image": "example/plain",
+            "digest": None,
+            "bootstrap": {"suite": "stable", "include": []},
+            "note": "n",
+        },
+        "python": {
+            "version": "3.11.2",
+            "source": "deb",
+            "shared": False,
+            "compiler": {"stock": "gcc", "lto": "gcc"},
+            "profile_task": "-m test --pgo",
+        },
+        "framework": ["torch==2.1.0"],
+        "adapter": ["torch_npu==2.1.0"],
+        "pins": [],
+        "driving_sdk": "7.0",
+        "environment": {"A": "a"},
+        "cann": {
+            "version": "8.1",
+            "way": "stub",
+            "adapter": "7",
+            "hdk_recommended": "25",
+            "hdk_floor": None,
+            "home": "/usr/local/cann",
+        },
     },
     "components/ops.yaml": {
         "name": "ops",
@@ -177,13 +231,28 @@ RICH: dict[str, Any] = {
                 "cpu": "idx",
                 "steps": [{**EDIT, "when": {}}, {**COPY, "when": {}}, {**PATCH, "when": {}}, {**REMOVE, "when": {}}],
                 "note": "n",
-            }
+            },
+            "2.0": {"index": "ops==2.0", "unverified": "nobody tried", "note": "n"},
         },
         "environment": {"B": "b"},
         "environment_npu": {"C": "c"},
-        "cann": True,
+        "cann": "libraries",
         "minutes": 1,
         "note": "n",
+    },
+    "components/sdist.yaml": {
+        "name": "sdist",
+        "title": "S",
+        "template": "wheel",
+        "package": "sdist",
+        "versions": {"1.0": {"npu": "idx"}},
+    },
+    "components/wheel.yaml": {
+        "name": "wheel",
+        "title": "W",
+        "template": "wheel",
+        "package": "wheel",
+        "versions": {"1.0": {"index": "wheel==1.0", "unverified": "nobody tried"}},
     },
     "components/tcmalloc.yaml": {
         "name": "tcmalloc",
@@ -220,6 +289,8 @@ RICH: dict[str, Any] = {
                 "when": {"opt": "one"},
                 "note": "n",
             },
+            {"name": "sdist", "version": "1.0"},
+            {"name": "wheel", "version": "1.0"},
             {"name": "tcmalloc", "version": "2.16"},
         ],
         "overlays": [
@@ -253,7 +324,8 @@ RICH: dict[str, Any] = {
             {
                 "name": "train",
                 "title": "Train",
-                "command": ["bash", "t.sh"],
+                "command": ["bash", "t.sh", "bash u.sh"],
+                "npus": 8,
                 "directory": "Tree",
                 "environment": {"D": "d"},
                 "outputs": ["out"],
@@ -262,7 +334,8 @@ RICH: dict[str, Any] = {
                 "on": "npu",
                 "when": {"opt": "one"},
                 "note": "n",
-            }
+            },
+            {"name": "keep", "title": "Keep", "command": ["bash", "kept.sh"], "npus": 8},
         ],
         "results": [
             {
@@ -305,7 +378,11 @@ def strings(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any,
         yield path, False
 
 
-PLACES: list[Where] = [(file, path, key) for file, data in RICH.items() for path, key in strings(data)]
+KEPT = ("jobs", 1)
+"""Not made hostile: without any script to refuse, the list of them is not in the file."""
+PLACES: list[Where] = [
+    (file, path, key) for file, data in RICH.items() for path, key in strings(data) if path[:2] != KEPT
+]
 
 
 def replaced(files: dict[str, Any], where: Where, value: str) -> dict[str, Any]:
@@ -326,15 +403,24 @@ def templates() -> dict[str, str]:
     return read_templates()
 
 
+def planned(files: dict[str, Any]) -> tuple[Catalog, tuple[Plan, ...]]:
+    """Return the plans that together have every kind of stage: with CANN's installers and LTO, and with a stand-in."""
+    catalog = with_locks(load(texts({path: json.dumps(data) for path, data in files.items()}), {}))
+    return catalog, (
+        make_plan(catalog, "toy", variant="lto"),
+        make_plan(catalog, "toy", platform="stand", pinned={"own": "d" * 40}),
+    )
+
+
 def rendered(files: dict[str, Any]) -> tuple[str, str]:
-    """Return the Dockerfile (lto: it has every stage) and the compose file.
+    """Return the Dockerfiles of all plans, one after the other, and the compose file.
 
     Raises:
         RecipeError: when the loader refuses a value.
     """
-    catalog = with_locks(load(texts({path: json.dumps(data) for path, data in files.items()}), {}))
-    plan = make_plan(catalog, "toy", variant="lto")
-    return render_dockerfile(plan, templates()), render_compose(catalog, catalog.models["toy"], templates())
+    catalog, plans = planned(files)
+    text = "\n".join(render_dockerfile(plan, templates()) for plan in plans)
+    return text, render_compose(catalog, catalog.models["toy"], templates())
 
 
 @functools.cache
@@ -390,8 +476,28 @@ def assert_words(item: Instruction, value: str) -> None:
 
 def test_the_baseline_is_sound_and_has_every_kind_of_stage() -> None:
     kinds, services, _ = baseline()
-    assert services == 1
+    assert services == 2
     assert {"RUN", "COPY", "ADD", "ENV", "LABEL", "ARG"} <= set(kinds)
+    _, plans = planned(RICH)
+    of_stages = {stage.template for plan in plans for stage in plan.stages}
+    known = {name.removeprefix("stages/").removesuffix(".j2") for name in templates() if name.startswith("stages/")}
+    assert of_stages == known - {"header"}
+    image = plans[1].stages[-1].inputs
+    assert image["refused"] == ("kept.sh", "t.sh", "u.sh")
+    assert image["labels"]["drivebuild.unverified.wheel"] == "nobody tried"
+
+
+def test_the_manifest_stays_the_json_that_was_planned() -> None:
+    for hostile in VALUES.values():
+        sound = [where for where in PLACES if where[0] == "models/toy.yaml" and where[1][0] == "environment"]
+        sound = [where for where in sound if accepted(where, hostile)]
+        _, plans = planned(with_all(RICH, sound, hostile))
+        text = render_dockerfile(plans[0], templates())
+        (body,) = (
+            heredoc.lines for item in parse(text) for heredoc in item.heredocs if item.text.endswith(" /plan.json")
+        )
+        planned_json = json.loads("\n".join(body))
+        assert planned_json["environment"].items() >= plans[0].model.environment.items()
 
 
 def test_every_string_field_of_every_type_is_tried() -> None:

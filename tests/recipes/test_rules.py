@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import msgspec
 import pytest
 from support.files import shipped
 from support.locks import with_locks
@@ -22,9 +23,13 @@ NPU = [name for name in PLATFORMS if CATALOG.platforms[name].accelerator == "npu
 FIVE = ("flashocc", "panoocc", "pivotnet", "streampetr", "tpvformer")
 
 
-def test_all_five_models_and_seven_platforms_are_there() -> None:
+SUFFIX = re.compile(r"-(ubuntu22\.04|run|stub)$")
+
+
+def test_all_five_models_and_thirteen_platforms_are_there() -> None:
     assert set(FIVE) <= set(MODELS)
-    npu = {f"cann-{version}{system}" for version in ("8.0.0", "8.1.rc1", "8.2.rc1") for system in ("", "-ubuntu22.04")}
+    forms = ("", "-ubuntu22.04", "-run", "-stub")
+    npu = {f"cann-{version}{form}" for version in ("8.0.0", "8.1.rc1", "8.2.rc1") for form in forms}
     assert npu | {"debian-12-cpu"} <= set(PLATFORMS)
 
 
@@ -38,6 +43,12 @@ def test_a_source_is_pinned_and_licensed(name: str) -> None:
     if isinstance(source, GitSource):
         assert re.fullmatch(r"[0-9a-f]{40}", source.commit)
         assert "gitee.com" not in source.url, "C20: gitee has moved"
+    elif source.sha256 is None and "cann-" in name:
+        # the reason is the same for all of them, and stands once, above them
+        assert isinstance(source, ArchiveSource)
+        assert source.eula, "Huawei's installers: downloading one is accepting its licence"
+        assert source.referer == "https://www.hiascend.com/"
+        assert source.url.endswith(".run")
     elif source.sha256 is None:
         assert source.note, "a missing sha256 has its reason"
 
@@ -137,13 +148,20 @@ PLATFORM_FACTS = {
 @pytest.mark.parametrize("name", NPU)
 def test_versions_that_were_released_together(name: str) -> None:
     platform = CATALOG.platforms[name]
-    torch_npu, cann, adapter, recommended, floor = PLATFORM_FACTS[name.removesuffix("-ubuntu22.04")]
-    assert {"torch==2.1.0", "torchvision==0.16.0", f"torch_npu=={torch_npu}"} <= set(platform.framework)
+    torch_npu, cann, adapter, recommended, floor = PLATFORM_FACTS[SUFFIX.sub("", name)]
+    assert {"torch==2.1.0", "torchvision==0.16.0"} <= set(platform.framework)
+    assert f"torch_npu=={torch_npu}" in platform.adapter
+    assert not [line for line in platform.framework if line.startswith("torch_npu")], "a layer of its own"
     assert platform.cann is not None
     assert (platform.cann.version, platform.cann.adapter) == (cann, adapter)
     assert (platform.cann.hdk_recommended, platform.cann.hdk_floor) == (recommended, floor)
-    assert platform.python.version == "3.8.17"
-    assert set(platform.architectures) == {"aarch64", "x86_64"}
+    if platform.cann.way == "stub":
+        # Debian 12's Python, as debian-12-cpu has it; Shapely 1.8.5.post1 has no aarch64 wheel for it
+        assert platform.python == CATALOG.platforms["debian-12-cpu"].python
+        assert platform.architectures == ("x86_64",)
+    else:
+        assert platform.python.version == "3.8.17"
+        assert set(platform.architectures) == {"aarch64", "x86_64"}
 
 
 @pytest.mark.parametrize("name", PLATFORMS)
@@ -163,6 +181,7 @@ def test_the_ubuntu_form_differs_in_the_system_only(name: str) -> None:
         return (
             platform.python.version,
             platform.framework,
+            platform.adapter,
             platform.pins,
             platform.wheels,
             platform.environment,
@@ -171,6 +190,28 @@ def test_the_ubuntu_form_differs_in_the_system_only(name: str) -> None:
 
     assert stack(ubuntu) == stack(twin)
     assert ubuntu.locks == twin.name
+
+
+@pytest.mark.parametrize("name", [name for name in PLATFORMS if name.endswith("-run")])
+def test_the_run_form_differs_in_the_way_of_cann_only(name: str) -> None:
+    run, twin = CATALOG.platforms[name], CATALOG.platforms[name.removesuffix("-run")]
+    keys = ("system", "python", "framework", "adapter", "pins", "wheels", "environment", "driving_sdk", "architectures")
+    assert {key for key in keys if getattr(run, key) != getattr(twin, key)} == set()
+    assert run.locks == twin.name
+    assert run.cann is not None
+    assert twin.cann is not None
+    assert (twin.cann.way, twin.cann.installers) == ("image", {})
+    plain = msgspec.structs.replace(run.cann, way="image", installers={}, packages=())
+    assert plain == twin.cann
+    assert "cann" not in run.base.image
+    for architecture, installers in run.cann.installers.items():
+        urls = [
+            source.url for source in map(CATALOG.sources.__getitem__, installers) if isinstance(source, ArchiveSource)
+        ]
+        # the toolkit before the kernels, of this release, for this architecture
+        assert [re.findall(r"Ascend-cann-(toolkit|kernels)-?", url) for url in urls] == [["toolkit"], ["kernels"]]
+        version = run.cann.version
+        assert [url for url in urls if f"_{version}_linux-{architecture}.run" not in url] == []
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -188,7 +229,7 @@ def environments() -> list[tuple[str, str, str]]:
     found = []
     for name in MODELS:
         own = CATALOG.models[name].platform
-        for platform in (own, f"{own}-ubuntu22.04", "debian-12-cpu"):
+        for platform in (own, f"{own}-ubuntu22.04", f"{own}-run", f"{own}-stub", "debian-12-cpu"):
             found += [(name, platform, variant) for variant in ("stock", "lto") if platform in CATALOG.platforms]
     return found
 
@@ -415,15 +456,25 @@ def test_data(name: str) -> None:
 # --- options and components ----------------------------------------------------------------------
 
 DEFAULTS = {
-    # S2, F6, F7: the default is what the README does
+    # S2, F7: the default is what the README does
     ("streampetr", "attention"): "readme",
-    ("flashocc", "mmcv"): "momo609",
     ("flashocc", "checkpoint"): "readme",
+    # F6: but for a personal fork's branch, where upstream's own later releases take open-mmlab's
+    ("flashocc", "mmcv"): "open-mmlab",
+    # the published wheel is not verified with these releases of CANN
+    **{(name, "mx-driving"): "source" for name in ("panoocc", "pivotnet", "streampetr", "tpvformer")},
 }
 
 
+def test_flashocc_cannot_take_the_published_driving_sdk() -> None:
+    # it imports mx_driving.patcher.tensor, gone since 7.2.RC1
+    assert "mx-driving" not in {option.name for option in CATALOG.models["flashocc"].options}
+    versions = {use.version for use in CATALOG.models["flashocc"].components if use.name == "driving-sdk"}
+    assert versions == {"7.0.rc1"}
+
+
 @pytest.mark.parametrize(("name", "option"), DEFAULTS)
-def test_defaults_are_the_readmes(name: str, option: str) -> None:
+def test_defaults_are_the_readmes_where_nothing_speaks_against_it(name: str, option: str) -> None:
     found = next(item for item in CATALOG.models[name].options if item.name == option)
     assert found.default == DEFAULTS[name, option]
     assert all(choice.title for choice in found.choices.values())
@@ -441,7 +492,8 @@ VERSIONS = {
 
 @pytest.mark.parametrize("name", FIVE)
 def test_component_versions(name: str) -> None:
-    found = {use.name: use.version for use in CATALOG.models[name].components}
+    model = CATALOG.models[name]
+    found = {use.name: use.version for use in chosen(model.components, "npu", choices(model, {}))}
     assert VERSIONS[name].items() <= found.items()
     # T11: no mmdet3d there; and no OpenMMLab detector in PivotNet
     if name == "tpvformer":

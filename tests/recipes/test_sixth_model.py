@@ -48,7 +48,8 @@ SHARED = ("base", "build-base", "uv", "tools", "python-stock", "torch", "mmcv", 
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "models").mkdir()
     (tmp_path / "models/toynet.yaml").write_text(SIXTH, encoding="utf-8")
-    for platform, architectures in (("cann-8.1.rc1", ("aarch64", "x86_64")), ("debian-12-cpu", ("aarch64", "x86_64"))):
+    both = ("aarch64", "x86_64")
+    for platform, architectures in (("cann-8.1.rc1", both), ("cann-8.1.rc1-stub", both[1:]), ("debian-12-cpu", both)):
         (tmp_path / "locks" / platform).mkdir(parents=True)
         for architecture in architectures:
             (tmp_path / "locks" / platform / f"toynet.{architecture}.txt").write_text(f"einops==0.8.0{HASH}\n")
@@ -65,7 +66,9 @@ def test_it_is_one_of_the_models(six: Catalog) -> None:
     assert len(six.models) >= 6
 
 
-@pytest.mark.parametrize("platform", ["cann-8.1.rc1", "cann-8.1.rc1-ubuntu22.04", "debian-12-cpu"])
+@pytest.mark.parametrize(
+    "platform", ["cann-8.1.rc1", "cann-8.1.rc1-ubuntu22.04", "cann-8.1.rc1-run", "cann-8.1.rc1-stub", "debian-12-cpu"]
+)
 @pytest.mark.parametrize("variant", ["stock", "lto"])
 def test_it_renders(six: Catalog, templates: dict[str, str], platform: str, variant: str) -> None:
     plan = make_plan(six, "toynet", platform=platform, variant=variant)

@@ -18,7 +18,7 @@ from builder.recipe.load import load
 from builder.recipe.types import Catalog, ComponentUse
 from builder.render.dockerfile import render_stage
 
-OWN = re.compile(r"^(env|tree|image|overlay-.*)$")
+OWN = re.compile(r"^(env|tree|manifest|image|overlay-.*)$")
 """Stages in which a model may stand; and the components that it changes, which each test names."""
 
 
@@ -56,19 +56,25 @@ def stage_texts(
 def test_stages_of_the_smallest_plan() -> None:
     plan = planned(toy())
     assert plan.names == (
+        "os-packages",
         "base",
         "build-base",
+        "packages-installer",
         "uv",
+        "tools",
         "src-ops",
         "src-py",
+        "src-toy-source",
         "python-stock",
+        "packages-framework",
         "torch",
         "ops",
+        "packages-model",
         "env",
-        "src-toy-source",
         "tree",
+        "manifest",
         "image",
-    ) or set(plan.names) >= {"base", "python-stock", "torch", "ops", "env", "tree", "image"}
+    )
     assert plan.names[-1] == "image"
     assert plan.tag == "drivebuild/toy:plat-stock"
     assert plan.dockerfile == "dockerfiles/toy/plat-stock/Dockerfile"
@@ -109,7 +115,7 @@ def test_builder_stages_do_not_stand_behind_each_other(plans: dict[tuple[str, st
         components = {stage.name for stage in plan.stages if stage.template == "wheel"}
         for name in components:
             closure = set(plan.closure(name))
-            assert not closure & {"env", "tree", "image"}
+            assert not closure & {"env", "tree", "manifest", "image", "packages-model"}
             assert not (closure & components) - {name}, f"{name} stands behind {closure & components}"
             assert "python-lto" not in closure, "compiled against stock: lto must not compile it again"
 
@@ -173,7 +179,7 @@ def differing(plans: dict[tuple[str, str, str], Plan], platform: str) -> set[str
     }
 
 
-@pytest.mark.parametrize("shared", ["base", "build-base", "uv", "tools", "python-stock", "torch"])
+@pytest.mark.parametrize("shared", ["base", "build-base", "uv", "tools", "python-stock", "torch", "cann"])
 def test_the_slow_stages_are_one_for_all_models_of_a_platform(
     stage_texts: dict[tuple[str, str, str], dict[str, str]], shared: str
 ) -> None:
@@ -209,7 +215,7 @@ def test_no_model_is_named_in_a_shared_stage(
                 assert word not in text.lower(), f"{stage} on {platform} names {word}"
 
 
-def test_lto_changes_python_env_and_image_only(
+def test_lto_changes_python_env_and_what_names_the_variant_only(
     stage_texts: dict[tuple[str, str, str], dict[str, str]],
 ) -> None:
     for (name, platform, variant), lto in stage_texts.items():
@@ -218,7 +224,7 @@ def test_lto_changes_python_env_and_image_only(
         stock = stage_texts[name, platform, "stock"]
         assert set(lto) - set(stock) == {"python-lto"}
         assert set(stock) <= set(lto), "what is compiled is compiled against the stock Python in both"
-        assert {stage for stage in stock if stock[stage] != lto[stage]} <= {"env", "image"}
+        assert {stage for stage in stock if stock[stage] != lto[stage]} <= {"env", "manifest", "image"}
         assert stock["env"] != lto["env"]
 
 
@@ -234,7 +240,7 @@ def test_sharers_says_what_the_text_says(catalog: Catalog) -> None:
 def test_stage_keys_see_changes_below() -> None:
     before = stage_keys(planned(toy()))
     after = stage_keys(planned(toy() | {"sources.yaml": toy()["sources.yaml"].replace("b" * 40, "f" * 40)}))
-    assert {name for name in before if before[name] != after[name]} == {"src-ops", "ops", "env", "image"}
+    assert {name for name in before if before[name] != after[name]} == {"src-ops", "ops", "env", "manifest", "image"}
 
 
 # --- what a change of a recipe re-runs -----------------------------------------------------------
@@ -254,7 +260,7 @@ CHANGES: list[tuple[str, dict[str, str], dict[str, str], set[str]]] = [
         {"overlays": f"[{{component: ops, steps: [{EDIT % 'c'}]}}]"},
         {"overlay-ops"},
     ),
-    ("a variable", {"environment": "{A: a}"}, {"environment": "{A: b}"}, {"image"}),
+    ("a variable", {"environment": "{A: a}"}, {"environment": "{A: b}"}, {"manifest", "image"}),
     ("a job", {"jobs": "[{name: a, title: A, command: [a]}]"}, {"jobs": "[{name: a, title: A, command: [b]}]"}, set()),
     (
         "a result",

@@ -119,6 +119,70 @@ def test_without_a_command_it_is_a_shell(tmp_path: Path) -> None:
     assert result.stdout == "in a shell\n"
 
 
+@pytest.fixture
+def stub(tmp_path: Path) -> Path:
+    """Return a copy of the script whose list of refused scripts is in the test's folder."""
+    refused = tmp_path / "refused"
+    text = SCRIPT.read_text(encoding="utf-8")
+    assert text.count("/opt/drivebuild/refused") == 2
+    copy = tmp_path / "entrypoint"
+    copy.write_text(text.replace("/opt/drivebuild/refused", str(refused)), encoding="utf-8")
+    refused.write_text("cann-8.1.rc1\ntest/train_8p.sh\ntools/*.sh\n$(id).sh\n", encoding="utf-8")
+    return copy
+
+
+def run_stub(script: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    known = {"PATH": os.environ["PATH"], "HOME": str(script.parent)}
+    return subprocess.run(
+        ["bash", str(script), *command], env=known, input="echo in a shell", capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("bash", "test/train_8p.sh"),
+        ("bash", "test/train_8p.sh", "--epochs=1"),
+        ("bash", "-lc", "bash test/train_8p.sh"),
+        ("bash", "-c", "cd x && exec bash ../test/train_8p.sh > log"),
+        ("./test/train_8p.sh",),
+    ],
+)
+def test_a_stub_refuses_what_wants_an_npu(stub: Path, command: tuple[str, ...]) -> None:
+    result = run_stub(stub, *command)
+    assert (result.returncode, result.stdout) == (125, "")
+    assert "cannot run test/train_8p.sh" in result.stderr
+    assert "link-only stand-in" in result.stderr
+    assert "for cann-8.1.rc1 and" in result.stderr, "the platform that it stands in for"
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_refused_script_is_a_name_and_no_pattern(stub: Path) -> None:
+    assert run_stub(stub, "echo", "tools/*.sh").returncode == 125
+    assert "cannot run $(id).sh:" in run_stub(stub, "echo", "$(id).sh").stderr
+    assert run_stub(stub, "echo", "tools/dist_test.sh").stdout == "tools/dist_test.sh\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "output"),
+    [
+        ((sys.executable, "-c", "print(1)"), "1\n"),
+        (("bash",), "in a shell\n"),
+        ((), "in a shell\n"),
+        (("echo", "tools/check.sh"), "tools/check.sh\n"),
+        (("sh", "-c", "echo train_8p.sh"), "train_8p.sh\n"),
+    ],
+)
+def test_a_stub_lets_everything_else_pass(stub: Path, command: tuple[str, ...], output: str) -> None:
+    result = run_stub(stub, *command)
+    assert (result.returncode, result.stdout, result.stderr) == (0, output, "")
+
+
+def test_without_the_list_nothing_is_refused(stub: Path) -> None:
+    (stub.parent / "refused").unlink()
+    assert run_stub(stub, "echo", "test/train_8p.sh").stdout == "test/train_8p.sh\n"
+
+
 def test_shellcheck_finds_nothing() -> None:
     shellcheck = shutil.which("shellcheck", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     if shellcheck is None:
