@@ -1,4 +1,4 @@
-"""`lock`: resolve the Python dependencies of platforms and models to hashes."""
+"""`lock`: resolve Python dependencies to hashes, record what upstream does not publish, move pinned commits."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from builder.cli.main import Settings, app
-from builder.errors import DriftError, SourceError
+from builder.errors import DriftError, SourceError, UsageError
 
 if TYPE_CHECKING:
+    from datetime import date
+
+    from builder.cli.locksources import Targets
     from builder.plan.requirements import LockInput
 
 
@@ -18,55 +21,105 @@ if TYPE_CHECKING:
 def lock(
     context: typer.Context,
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME]...", help="Models or platforms, or uv itself; all by default.")
+        list[str] | None,
+        typer.Argument(
+            metavar="[NAME]...",
+            help="Models or platforms, uv itself, or sources without a published checksum; all by default.",
+        ),
     ] = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Resolve nothing; exit with 8 when a lock is missing or stale.")
+        bool, typer.Option("--check", help="Resolve nothing; exit with 8 when a lock is missing, stale or surplus.")
     ] = False,
-    update: Annotated[bool, typer.Option("--update", help="Resolve anew also what is current.")] = False,
+    update: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--update",
+            metavar="NAME",
+            help="A git source: move it to where its branch or tag is now. A model or platform: resolve it anew, also "
+            "what is current. A source without a published checksum: record it anew. `all`: every Python lock.",
+        ),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change; write nothing.")] = False,
+    exclude_newer: Annotated[
+        str, typer.Option("--exclude-newer", metavar="DATE", help="Take no Python package that is newer: YYYY-MM-DD.")
+    ] = "",
+    store: Annotated[
+        Path | None,
+        typer.Option("--store", metavar="DIR", help="Look there, too, for sources without a published checksum."),
+    ] = None,
 ) -> None:
     """Resolve Python dependencies with uv to versions and hashes, for every platform and architecture.
 
-    A lock names no index: uv and pip use the ones they are configured for. The locks of your own recipes are
-    written to the last folder given with --recipes.
+    Of sources, weights and base images whose checksum nobody publishes, record what is seen first; a later difference
+    is an error. A lock names no index: uv and pip use the ones they are configured for. The locks of your own recipes
+    are written to the last folder given with --recipes.
     """
-    from builder.plan.requirements import lock_inputs
+    from builder.cli.locksources import choose, record_seen, update_commits
     from builder.source.lock import stale
+    from builder.source.store import Store
 
     settings: Settings = context.obj
     catalog = settings.catalog()
-    wanted = _named(lock_inputs(catalog), names or [])
-    todo = wanted if update else tuple(stale(wanted, catalog.locks))
+    targets = choose(catalog, names or [], update or [])
+    outdated = tuple(stale(targets.locks, catalog.locks))
     if check:
-        _check(todo)
+        if update or dry_run or exclude_newer:
+            raise UsageError("--check changes nothing: leave out --update, --dry-run and --exclude-newer")
+        _check(outdated, _unsound(settings, targets))
         return
-    folder = _folder(settings)
-    for item in todo:
-        _resolve_one(item, folder)
-    typer.echo(f"{len(wanted)} locks are current")
+    newest, shelf, folder = _day(exclude_newer), Store(store) if store else None, _folder(settings)
+    update_commits(settings, targets.commits, dry_run=dry_run)
+    wanted = tuple(dict.fromkeys((*outdated, *targets.renewed)))
+    for item in wanted:
+        _resolve_one(settings, item, None if dry_run else folder, newest)
+    if targets.locks or targets.renewed:
+        number = len(dict.fromkeys((*targets.locks, *targets.renewed)))
+        typer.echo(f"{len(wanted)} locks would be written" if dry_run else f"{number} locks are current")
+    record_seen(settings, targets, folder, shelf, dry_run=dry_run)
 
 
-def _named(inputs: tuple[LockInput, ...], names: list[str]) -> tuple[LockInput, ...]:
-    from builder.errors import PlanError
-    from builder.recipe.suggest import one_of
-
-    known = {part for item in inputs for part in _names_of(item)}
-    for name in names:
-        if name not in known:
-            raise PlanError(f"no lock belongs to {name!r}", hint=one_of(name, known))
-    return tuple(item for item in inputs if not names or set(_names_of(item)) & set(names))
-
-
-def _names_of(item: LockInput) -> tuple[str, str]:
-    platform, _, rest = item.path.partition("/")
-    return platform, rest.rsplit(".", 2)[0]
-
-
-def _check(todo: tuple[LockInput, ...]) -> None:
-    if todo:
-        lines = "\n".join(f"stale: locks/{item.path}" for item in todo)
-        raise DriftError(f"{len(todo)} locks are not current\n{lines}", hint="run `drivebuild lock`")
+def _check(todo: tuple[LockInput, ...], unsound: list[str]) -> None:
+    if todo or unsound:
+        lines = [f"stale: locks/{item.path}" for item in todo] + unsound
+        number = len(todo) + bool(unsound)
+        message = f"{number} lock{'s are' if number > 1 else ' is'} not current"
+        raise DriftError("\n".join((message, *lines)), hint="run `drivebuild lock`")
     typer.echo("all locks are current")
+
+
+def _unsound(settings: Settings, targets: Targets) -> list[str]:
+    """Return what is wrong with the record of first looks: lines that name nothing, and names that have no line.
+
+    What was never seen is no mistake by itself: a machine without those hosts could not mend it.
+    """
+    from builder import paths
+    from builder.plan.firstseen import FIRST_SEEN, parse_records, recorded, unpublished
+    from builder.source.firstseen import read_records, surplus
+
+    catalog = settings.catalog()
+    known = parse_records(catalog.locks.get(FIRST_SEEN, ""))
+    where = f"locks/{FIRST_SEEN}"
+    asked = (thing for thing in targets.seen if thing.key in targets.asked)
+    lines = [f"missing: {where}: {thing.key}" for thing in asked if not recorded(thing, known)]
+    if targets.everything:
+        folder = settings.recipes[-1] if settings.recipes else paths.RECIPES
+        gone = surplus(read_records(folder / "locks"), unpublished(catalog))
+        lines += [f"surplus: {where}: {key}: {reason}" for key, reason in gone.items()]
+    return lines
+
+
+def _day(text: str) -> date | None:
+    """Return the day of --exclude-newer.
+
+    Raises:
+        UsageError: for what is not YYYY-MM-DD.
+    """
+    from datetime import datetime, timezone
+
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=timezone.utc).date() if text else None
+    except ValueError:
+        raise UsageError(f"--exclude-newer {text!r}: expected a day as YYYY-MM-DD") from None
 
 
 def _folder(settings: Settings) -> Path:
@@ -80,15 +133,32 @@ def _folder(settings: Settings) -> Path:
     return paths.RECIPES / "locks"
 
 
-def _resolve_one(item: LockInput, folder: Path) -> None:
+def _resolve_one(settings: Settings, item: LockInput, folder: Path | None, newest: date | None) -> None:
+    """Resolve one lock and say what changes; without a folder nothing is written."""
     from builder.engine.process import SystemRunner
-    from builder.source.lock import resolve, write_lock
+    from builder.source.lock import changes, resolve, write_lock
+
+    environment = _environment(settings)
 
     def runner(argv: tuple[str, ...]) -> tuple[int, str]:
-        done = SystemRunner().run(argv)
+        done = SystemRunner().run(argv, env=environment)
         return done.code, f"{done.text}\n{done.complaint}"
 
     typer.echo(f"resolving {item.path} ...")
-    lines = resolve(item, runner)
-    write_lock(folder, item, lines)
+    lines = resolve(item, runner, newest=newest)
+    if folder:
+        write_lock(folder, item, lines, newest=newest)
     typer.echo(f"          {item.path}: {len(lines)} packages")
+    before = settings.catalog().locks.get(item.path)
+    if before:
+        for line in changes(before, lines) or ("no package changes",):
+            typer.echo(f"            {line}")
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    """Return what uv is told of the site's network."""
+    from builder.source.fetch import environment_of
+
+    network = settings.network()
+    index = {"UV_DEFAULT_INDEX": network.index} if network.index else {}
+    return {**environment_of(network), **index}

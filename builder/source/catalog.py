@@ -7,6 +7,7 @@ from pathlib import Path
 
 from builder import paths
 from builder.errors import RecipeError
+from builder.plan.firstseen import FIRST_SEEN
 from builder.recipe.load import KINDS, RecipeText, load
 from builder.recipe.types import Catalog
 
@@ -25,7 +26,11 @@ def read_catalog(extra: Sequence[Path] = ()) -> Catalog:
             raise RecipeError(f"{folder}: no such folder of recipes", hint="--recipes takes a folder")
     try:
         files = [text for folder in folders for text in _texts(folder)]
-        locks = {path: text for folder in folders for path, text in _locks(folder)}
+        locks: dict[str, str] = {}
+        for folder in folders:
+            for path, text in _locks(folder):
+                # What was first seen adds up; every other lock is one folder's alone.
+                locks[path] = locks.get(path, "") + text if path == FIRST_SEEN else text
     except OSError as error:
         raise RecipeError(f"{error.filename}: {error.strerror}") from error
     return load(files, locks)

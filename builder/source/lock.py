@@ -6,15 +6,17 @@ import fnmatch
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from datetime import date, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from builder.errors import SourceError
-from builder.plan.requirements import LockInput
+from builder.errors import PlanError, SourceError
+from builder.plan.locks import Pinned, parse_lock
+from builder.plan.requirements import INSTALLER, LockInput
 from builder.source.lockcut import cut
 from builder.source.tree import write_text
 
-__all__ = ["find_uv", "lock_text", "resolve", "stale", "write_lock"]
+__all__ = ["changes", "find_uv", "lock_text", "resolve", "stale", "write_lock"]
 
 Run = Callable[[tuple[str, ...]], tuple[int, str]]
 """Runs a command and returns its exit status and its output; builder/engine/process.py has it."""
@@ -33,8 +35,8 @@ def find_uv() -> str:
     return found
 
 
-def resolve(wanted: LockInput, run: Run) -> tuple[str, ...]:
-    """Return the pinned lines of one lock.
+def resolve(wanted: LockInput, run: Run, *, newest: date | None = None) -> tuple[str, ...]:
+    """Return the pinned lines of one lock; with `newest`, of files that were on the index at the end of that day, UTC.
 
     Raises:
         SourceError: with uv's own explanation when there is no solution.
@@ -45,9 +47,10 @@ def resolve(wanted: LockInput, run: Run) -> tuple[str, ...]:
         (base / "constraints.txt").write_text("\n".join(wanted.constraints) + "\n", encoding="utf-8")
         (base / "overrides.txt").write_text("\n".join(wanted.overrides) + "\n", encoding="utf-8")
         target = base / "pylock.toml"
-        status, output = run(_command(wanted, base, target))
+        status, output = run((*_command(wanted, base, target), *_no_newer(wanted, newest)))
         if status != 0:
             hint = "change a requirement or a pin of the model or the platform"
+            hint += ", or take a later day" if newest else ""
             raise SourceError(f"{wanted.path}: no solution\n{output.strip()}", hint=hint)
         lines = cut(target.read_text(encoding="utf-8"), python=wanted.python, architecture=wanted.architecture)
     return tuple(line for line in lines if not _left_out(line.partition("==")[0], wanted))
@@ -65,22 +68,55 @@ def _command(wanted: LockInput, base: Path, target: Path) -> tuple[str, ...]:
     )  # fmt: skip
 
 
+def _no_newer(wanted: LockInput, newest: date | None) -> tuple[str, ...]:
+    # uv's own lock is one exact version without dependencies: a day before its release would only be a failure.
+    if newest is None or wanted.requirements == (INSTALLER,):
+        return ()
+    # A day alone would end at midnight of the machine's own time zone.
+    return ("--exclude-newer", f"{newest + timedelta(days=1)}T00:00:00Z")
+
+
 def _left_out(name: str, wanted: LockInput) -> bool:
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in wanted.left_out)
 
 
-def lock_text(wanted: LockInput, lines: tuple[str, ...]) -> str:
+def lock_text(wanted: LockInput, lines: tuple[str, ...], *, newest: date | None = None) -> str:
     """Return the text of a lock file."""
+    until = f". Nothing newer than {newest}" if newest else ""
     head = (
         "# RENDERED BY drivebuild lock, with uv. Do not edit; change the recipe and run `drivebuild lock`.",
-        f"# Python {wanted.python}, {wanted.architecture}. inputs: {wanted.digest}",
+        f"# Python {wanted.python}, {wanted.architecture}. inputs: {wanted.digest}{until}",
     )
     return "\n".join((*head, *lines)) + "\n"
 
 
-def write_lock(folder: Path, wanted: LockInput, lines: tuple[str, ...]) -> None:
+def write_lock(folder: Path, wanted: LockInput, lines: tuple[str, ...], *, newest: date | None = None) -> None:
     """Write one lock below `folder`."""
-    write_text(folder / wanted.path, lock_text(wanted, lines))
+    write_text(folder / wanted.path, lock_text(wanted, lines, newest=newest))
+
+
+def changes(before: str, lines: tuple[str, ...]) -> tuple[str, ...]:
+    """Return what newly resolved lines change in a lock's text, one line for each package."""
+    old, new = _pinned(before), parse_lock("\n".join(lines), "resolved")
+    found = []
+    for name in sorted({*old, *new}):
+        if name not in new:
+            found.append(f"{name} {old[name][0]} -> out")
+        elif name not in old:
+            found.append(f"{name} new -> {new[name][0]}")
+        elif old[name][0] != new[name][0]:
+            found.append(f"{name} {old[name][0]} -> {new[name][0]}")
+        elif set(old[name][1]) != set(new[name][1]):
+            found.append(f"{name} {new[name][0]}: another file of the same version")
+    return tuple(found)
+
+
+def _pinned(text: str) -> Pinned:
+    try:
+        return parse_lock(text, "before")
+    except PlanError:
+        # A damaged lock is resolved anew, which mends it.
+        return {}
 
 
 def stale(inputs: tuple[LockInput, ...], locks: Mapping[str, str]) -> Iterator[LockInput]:

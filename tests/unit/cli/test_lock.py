@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,11 @@ from support.files import texts, toy
 from support.locks import HASH
 
 from builder.cli.main import Settings
-from builder.plan.requirements import LockInput
+from builder.errors import SourceError
+from builder.plan.requirements import LockInput, lock_inputs
 from builder.recipe.load import load
 from builder.recipe.types import Catalog
+from builder.source.lock import resolve
 
 OURS = ("installer/uv.aarch64.txt", "installer/uv.x86_64.txt")
 
@@ -22,8 +25,8 @@ def resolved(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return the list of locks that are resolved, here without asking anybody."""
     found: list[str] = []
 
-    def resolve(wanted: LockInput, _run: object) -> tuple[str, ...]:
-        found.append(wanted.path)
+    def resolve(wanted: LockInput, _run: object, *, newest: date | None = None) -> tuple[str, ...]:
+        found.append(f"{wanted.path} until {newest}" if newest else wanted.path)
         return (f"uv==1{HASH}",)
 
     monkeypatch.setattr("builder.source.lock.resolve", resolve)
@@ -57,7 +60,7 @@ def test_the_installers_locks_are_locks_like_any_other(folder: Path, small: Cata
 def test_the_shipped_installer_is_not_resolved_again_before_it_is_told_to(folder: Path, resolved: list[str]) -> None:
     assert drivebuild("--recipes", str(folder), "lock", "uv").exit_code == 0
     assert resolved == []
-    assert drivebuild("--recipes", str(folder), "lock", "uv", "--update").exit_code == 0
+    assert drivebuild("--recipes", str(folder), "lock", "--update", "uv").exit_code == 0
     assert written(folder) == tuple(sorted(resolved)) == OURS
 
 
@@ -75,6 +78,91 @@ def test_check_names_what_is_missing_and_resolves_nothing(small: Catalog, resolv
         assert f"stale: locks/{path}" in text
     assert "stale: locks/installer/uv.x86_64.txt" in refused(drivebuild("lock", "uv", "--check"), 8)
     assert resolved == []
+
+
+def test_update_says_what_changed_and_takes_a_name(folder: Path, small: Catalog, resolved: list[str]) -> None:
+    small.locks["installer/uv.x86_64.txt"] = f"# head\n# inputs: stale\nuv==0.9{HASH}\nold==2{HASH}\n"
+    text = drivebuild("--recipes", str(folder), "lock", "--update", "uv").output
+    assert "uv 0.9 -> 1\n" in text
+    assert "old 2 -> out\n" in text
+    assert "2 locks are current" in text
+    # A lock that was not there has no change to tell.
+    assert text.count("->") == 2
+    assert drivebuild("--recipes", str(folder), "lock", "--update").exit_code == 2
+
+
+def test_update_all_means_every_python_lock(folder: Path, small: Catalog, resolved: list[str]) -> None:
+    text = drivebuild("--recipes", str(folder), "lock", "--update", "all").output
+    assert len(resolved) == 6
+    assert "6 locks are current" in text
+    # The image without a digest was not asked for, and no registry was asked.
+    assert "not reached" not in text
+
+
+def test_dry_run_writes_nothing(folder: Path, small: Catalog, resolved: list[str]) -> None:
+    text = drivebuild("--recipes", str(folder), "lock", "uv", "--dry-run").output
+    assert "2 locks would be written" in text
+    assert len(resolved) == 2
+    assert written(folder) == ()
+
+
+def test_a_day_is_handed_on_and_recorded_and_check_does_not_mind_it(
+    folder: Path, small: Catalog, resolved: list[str]
+) -> None:
+    words = ("--recipes", str(folder), "lock", "uv")
+    assert drivebuild(*words, "--exclude-newer", "2026-02-28").exit_code == 0
+    assert resolved == [f"{path} until 2026-02-28" for path in reversed(OURS)]
+    text = (folder / "locks" / OURS[0]).read_text()
+    assert text.splitlines()[1].endswith(". Nothing newer than 2026-02-28")
+    small.locks.update({path: (folder / "locks" / path).read_text() for path in OURS})
+    assert "all locks are current" in drivebuild(*words, "--check").output
+
+
+def test_a_day_does_not_reach_uvs_own_lock_which_is_one_exact_version(small: Catalog) -> None:
+    asked: dict[str, tuple[str, ...]] = {}
+    for item in lock_inputs(small):
+
+        def refuse(argv: tuple[str, ...], path: str = item.path) -> tuple[int, str]:
+            asked[path] = argv
+            return 1, ""
+
+        with pytest.raises(SourceError):
+            resolve(item, refuse, newest=date(2026, 2, 28))
+    assert "--exclude-newer" not in asked[OURS[0]]
+    assert asked["plat/toy.x86_64.txt"][-2:] == ("--exclude-newer", "2026-03-01T00:00:00Z")
+
+
+@pytest.mark.parametrize("day", ["2026-13-01", "yesterday", "2026-02-30", "2026-02-28T00:00:00Z"])
+def test_a_day_that_is_none_is_refused(small: Catalog, resolved: list[str], day: str) -> None:
+    assert "expected a day as YYYY-MM-DD" in refused(drivebuild("lock", "uv", "--exclude-newer", day), 2)
+    assert resolved == []
+
+
+@pytest.mark.parametrize("words", [("--update", "uv"), ("--dry-run",), ("--exclude-newer", "2026-01-01")])
+def test_check_goes_with_nothing_that_changes(small: Catalog, words: tuple[str, ...]) -> None:
+    assert "--check changes nothing" in refused(drivebuild("lock", "--check", *words), 2)
+
+
+def test_a_word_that_names_two_things_is_refused_and_a_kind_decides(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, resolved: list[str]
+) -> None:
+    commit = "e" * 40
+    source = f'{{toy: {{type: git, url: "https://example.org/toy.git", commit: {commit}}}}}'
+    catalog = load(texts(toy(sources=source, tree="{source: toy, directory: Tree}")), {})
+    monkeypatch.setattr(Settings, "catalog", lambda _self: catalog)
+    words = ("--recipes", str(folder), "lock", "--update")
+    assert "'toy' may be git:toy or lock:toy" in refused(drivebuild(*words, "toy"), 2)
+    assert drivebuild(*words, "lock:toy").exit_code == 0
+    assert resolved == ["plat/toy.aarch64.txt", "plat/toy.x86_64.txt"]
+    assert "its recipe names no ref" in refused(drivebuild(*words, "git:toy"), 5)
+
+
+def test_an_unknown_word_is_refused_with_the_nearest(small: Catalog) -> None:
+    assert "did you mean 'toy'?" in refused(drivebuild("lock", "toyy"), 4)
+    text = refused(drivebuild("lock", "sdk"), 4)
+    assert "pinned by its commit" in text
+    assert "drivebuild lock --update sdk" in text
+    assert "known: " in refused(drivebuild("lock", "--update", "qqqqqqqq"), 4)
 
 
 def test_show_needs_no_locks(small: Catalog) -> None:
