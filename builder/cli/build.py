@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,16 +14,16 @@ from builder.cli.main import Settings, app
 from builder.cli.options import (
     Lto,
     Options,
+    Pins,
     Platform,
     Variant,
     parse_options,
+    parse_pins,
     variant_of,
 )
 from builder.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from builder.engine.build import Choices
     from builder.engine.record import BuildRecord
     from builder.plan.stage import Plan
@@ -39,6 +40,33 @@ Sources = Annotated[
 BuildArguments = Annotated[
     list[str] | None, typer.Option("--build-arg", metavar="NAME=VALUE", help="A value for an ARG of the Dockerfile.")
 ]
+Stored = Annotated[
+    Path | None,
+    typer.Option("--store", metavar="DIR", help="Take every source from this store; fetch what it lacks first."),
+]
+Offline = Annotated[
+    bool, typer.Option("--offline", help="No network at all: everything comes from the store, or nothing is built.")
+]
+AcceptEula = Annotated[
+    bool, typer.Option("--accept-cann-eula", help="You have read Huawei's licence for CANN's installers and accept it.")
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Words:
+    """What the command line says about a build, beside the image it names."""
+
+    until: str
+    tag: str
+    jobs: int | None
+    ca_bundle: Path | None
+    sources: list[str] | None
+    arguments: list[str] | None
+    store: Path | None
+    offline: bool
+    accept_eula: bool
+    no_cache: bool
+    progress: str
 
 
 @app.command()
@@ -62,43 +90,66 @@ def image(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the stages and the command; build nothing.")
     ] = False,
+    pin: Pins = None,
+    store: Stored = None,
+    offline: Offline = False,
+    accept_cann_eula: AcceptEula = False,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Run every stage again.")] = False,
     progress: Annotated[
         str, typer.Option("--progress", metavar="plain|rich|json", help="How progress is shown; rich on a terminal.")
     ] = "",
 ) -> None:
     """Build the image of a model."""
-    from builder.engine.build import Choices, check_arguments
-    from builder.engine.local import local_sources
-    from builder.engine.process import SystemRunner
-    from builder.engine.trust import ca_bundle as bundle_of
-    from builder.engine.trust import proxy_names
-
     settings: Settings = context.obj
     _check_progress(progress)
     chosen = variant_of(variant, lto=lto)
-    plan = settings.plan(model, platform=platform, variant=chosen, options=parse_options(option))
-    choices = Choices(
+    options, pins = parse_options(option), parse_pins(pin)
+    plan = settings.plan(model, platform=platform, variant=chosen, options=options, pinned=pins)
+    words = _Words(
         until=until,
         tag=tag,
         jobs=jobs,
-        ca_bundle=bundle_of(ca_bundle, os.environ),
-        sources=local_sources(plan, source or (), SystemRunner()),
-        arguments=dict(_pair(text) for text in build_arg or ()),
-        proxies=proxy_names(os.environ),
+        ca_bundle=ca_bundle,
+        sources=source,
+        arguments=build_arg,
+        store=store,
+        offline=offline,
+        accept_eula=accept_cann_eula,
         no_cache=no_cache,
-        retry=_retry(plan, settings.recipes, jobs=jobs, ca_bundle=ca_bundle, sources=source, arguments=build_arg),
+        progress=progress,
     )
-    dockerfile = _dockerfile(plan)
+    choices, dockerfile = _choices(settings, plan, words), _dockerfile(plan)
     if dry_run:
+        from builder.engine.build import check_arguments
+
         check_arguments(dockerfile, choices)
         _print_dry_run(plan, choices, dockerfile)
         return
-    record = _build(plan, dockerfile, choices, progress=progress)
+    record = _build(settings, plan, dockerfile, choices, words)
     if progress == "json":
         _print_json_record(record)
     else:
         _print_record(record)
+
+
+def _choices(settings: Settings, plan: Plan, words: _Words) -> Choices:
+    from builder.engine.build import Choices
+    from builder.engine.local import local_sources
+    from builder.engine.process import SystemRunner
+    from builder.engine.trust import ca_bundle, proxy_names
+
+    return Choices(
+        until=words.until,
+        tag=words.tag,
+        jobs=words.jobs,
+        ca_bundle=ca_bundle(words.ca_bundle or settings.config().ca_bundle, os.environ),
+        sources=local_sources(plan, words.sources or (), SystemRunner()),
+        arguments=dict(_pair(text) for text in words.arguments or ()),
+        proxies=() if words.offline else proxy_names({**os.environ, **settings.network().proxies}),
+        no_cache=words.no_cache,
+        offline=words.offline,
+        retry=_retry(plan, settings, words),
+    )
 
 
 def _dockerfile(plan: Plan) -> str:
@@ -123,36 +174,31 @@ def _pair(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _retry(
-    plan: Plan,
-    recipes: Sequence[Path],
-    *,
-    jobs: int | None,
-    ca_bundle: Path | None,
-    sources: list[str] | None,
-    arguments: list[str] | None,
-) -> str:
+def _retry(plan: Plan, settings: Settings, given: _Words) -> str:
     """Return the command line that makes the same image, in the folder where this one was typed.
 
     Left out are --until, which the caller adds; --tag, which is the whole image's and not a stage's; and --no-cache,
     which would run again what has succeeded.
     """
     words = ["drivebuild"]
-    for folder in recipes:
+    for folder in settings.recipes:
         words += ["--recipes", str(folder)]
+    if settings.config_file:
+        words += ["--config", str(settings.config_file)]
     words += ["image", *plan.arguments]
-    if jobs:
-        words += ["--jobs", str(jobs)]
-    if ca_bundle:
-        words += ["--ca-bundle", str(ca_bundle)]
-    for flag, texts in (("--source", sources), ("--build-arg", arguments)):
+    for flag, value in (("--jobs", given.jobs), ("--ca-bundle", given.ca_bundle), ("--store", given.store)):
+        words += [flag, str(value)] if value else []
+    for flag, wanted in (("--offline", given.offline), ("--accept-cann-eula", given.accept_eula)):
+        words += [flag] if wanted else []
+    for flag, texts in (("--source", given.sources), ("--build-arg", given.arguments)):
         for text in texts or ():
             words += [flag, text]
     return shlex.join(words)
 
 
-def _build(plan: Plan, dockerfile: str, choices: Choices, *, progress: str) -> BuildRecord:
+def _build(settings: Settings, plan: Plan, dockerfile: str, choices: Choices, words: _Words) -> BuildRecord:
     from builder.cli.live import Say, make_view
+    from builder.cli.supply import Wanted, supplied
     from builder.engine.base import ensure_base
     from builder.engine.build import build, check_arguments, target_of
     from builder.engine.host import connect
@@ -162,15 +208,34 @@ def _build(plan: Plan, dockerfile: str, choices: Choices, *, progress: str) -> B
     target_of(plan, choices.until)
     check_arguments(dockerfile, choices)
     engine, runner = connect(), SystemRunner()
-    quiet = progress == "json"
+    quiet = words.progress == "json"
     if not quiet:
         _say_choices(choices)
-    ensure_base(plan.platform, engine=engine, runner=runner, say=Say(quiet=quiet))
-    view = make_view(progress)
-    try:
-        return build(plan, dockerfile, choices, runner=runner, engine=engine, observe=view.update)
-    finally:
-        view.close()
+    wanted = Wanted(
+        store=words.store,
+        offline=words.offline,
+        accept_eula=words.accept_eula,
+        until=words.until,
+        replaced={item.stage for item in choices.sources},
+        quiet=quiet,
+    )
+    with supplied(settings, plan, wanted, engine=engine, runner=runner) as supply:
+        if not choices.offline:
+            mirror = settings.network().mirror_of(plan.platform.system)
+            ensure_base(plan.platform, engine=engine, runner=runner, say=Say(quiet=quiet), mirror=mirror)
+        given = replace(
+            choices,
+            contexts=supply.contexts,
+            images=supply.images,
+            secrets=supply.secrets,
+            environment=dict(supply.environment),
+            arguments={**choices.arguments, **dict(supply.arguments)},
+        )
+        view = make_view(words.progress)
+        try:
+            return build(plan, dockerfile, given, runner=runner, engine=engine, observe=view.update)
+        finally:
+            view.close()
 
 
 def _say_choices(choices: Choices) -> None:
@@ -239,9 +304,10 @@ def base(
     settings: Settings = context.obj
     wanted = known(settings.catalog().platforms, platform, "platform")
     engine, runner, say = connect(), SystemRunner(), Say()
+    mirror = settings.network().mirror_of(wanted.system)
     if rebuild or wanted.base.bootstrap is None:
-        make_base(wanted, runner=runner, say=say)
+        make_base(wanted, runner=runner, say=say, mirror=mirror)
         made = True
     else:
-        made = ensure_base(wanted, engine=engine, runner=runner, say=say)
+        made = ensure_base(wanted, engine=engine, runner=runner, say=say, mirror=mirror)
     typer.echo(f"{wanted.base.image} {'made' if made else 'is there already; --rebuild makes it again'}")

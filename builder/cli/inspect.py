@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from builder.cli.main import Settings, app
-from builder.cli.options import Architecture, AsJson, Lto, Options, Platform, Variant, parse_options, variant_of
+from builder.cli.options import (
+    Architecture,
+    AsJson,
+    Lto,
+    Options,
+    Pins,
+    Platform,
+    Variant,
+    parse_options,
+    parse_pins,
+    variant_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -133,11 +144,17 @@ def _results(recipe: Model) -> Iterable[tuple[str, ...]]:
 
 
 def _plan(
-    context: typer.Context, model: str, platform: str, variant: str, options: list[str] | None, arch: str = ""
+    context: typer.Context,
+    model: str,
+    platform: str,
+    variant: str,
+    options: list[str] | None,
+    pins: list[str] | None,
+    arch: str = "",
 ) -> Plan:
     settings: Settings = context.obj
-    chosen = parse_options(options)
-    return settings.plan(model, platform=platform, variant=variant, architecture=arch, options=chosen)
+    chosen, pinned = parse_options(options), parse_pins(pins)
+    return settings.plan(model, platform=platform, variant=variant, architecture=arch, options=chosen, pinned=pinned)
 
 
 @app.command()
@@ -149,10 +166,11 @@ def plan(
     variant: Variant = "",
     arch: Architecture = "",
     option: Options = None,
+    pin: Pins = None,
     as_json: AsJson = False,
 ) -> None:
     """Show the stages of an image, what each needs, and which other models share it."""
-    made = _plan(context, model, platform, variant_of(variant, lto=lto), option, arch)
+    made = _plan(context, model, platform, variant_of(variant, lto=lto), option, pin, arch)
     shared = _shared(context, made)
     if as_json:
         print_json(_plan_data(made, shared))
@@ -181,7 +199,8 @@ def _shared(context: typer.Context, made: Plan) -> dict[str, tuple[str, ...]]:
     catalog = settings.catalog()
     others = []
     for name, model in catalog.models.items():
-        if made.platform.accelerator == "npu" and model.platform != made.platform.name:
+        kin = (made.platform.name, made.platform.twin, made.platform.locks)
+        if made.platform.accelerator == "npu" and model.platform not in kin:
             continue
         try:
             others.append(make_plan(catalog, name, platform=made.platform.name, variant=made.variant))
@@ -222,13 +241,14 @@ def graph(
     lto: Lto = False,
     variant: Variant = "",
     option: Options = None,
+    pin: Pins = None,
     dot: Annotated[bool, typer.Option("--dot", help="Graphviz DOT instead of Mermaid.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Print the graph of stages as Mermaid, DOT or JSON."""
     from builder.plan.graph import edges, to_dot, to_mermaid
 
-    made = _plan(context, model, platform, variant_of(variant, lto=lto), option)
+    made = _plan(context, model, platform, variant_of(variant, lto=lto), option, pin)
     if as_json:
         print_json({"nodes": list(made.names), "edges": [list(edge) for edge in edges(made)]})
         return

@@ -5,6 +5,7 @@ Nothing heavy is imported here: a command imports what it needs when it runs, so
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
     from builder.plan.stage import Plan
     from builder.recipe.types import Catalog
+    from builder.source.config import Config
+    from builder.source.network import Network
 
 BUG = 70
 """EX_SOFTWARE: the exit code of an error nobody foresaw."""
@@ -33,7 +36,23 @@ class Settings:
     """What the global options say."""
 
     recipes: tuple[Path, ...] = ()
+    config_file: Path | None = None
     _catalog: Catalog | None = field(default=None, repr=False)
+    _config: Config | None = field(default=None, repr=False)
+
+    def config(self) -> Config:
+        """Return what the configuration files say, read once."""
+        if self._config is None:
+            from builder.source.config import read_config
+
+            self._config = read_config(self.config_file, os.environ, Path.cwd())
+        return self._config
+
+    def network(self) -> Network:
+        """Return the site's network: mirrors, index, proxies, certificates."""
+        from builder.source.network import make_network
+
+        return make_network(self.config(), os.environ)
 
     def catalog(self) -> Catalog:
         """Return all recipes, read once."""
@@ -44,13 +63,26 @@ class Settings:
         return self._catalog
 
     def plan(
-        self, model: str, *, platform: str, variant: str, options: Mapping[str, str], architecture: str = ""
+        self,
+        model: str,
+        *,
+        platform: str,
+        variant: str,
+        options: Mapping[str, str],
+        architecture: str = "",
+        pinned: Mapping[str, str] | None = None,
     ) -> Plan:
         """Return the plan that a command's options name."""
         from builder.plan.make import make_plan
 
         return make_plan(
-            self.catalog(), model, platform=platform, variant=variant, architecture=architecture, options=options
+            self.catalog(),
+            model,
+            platform=platform,
+            variant=variant,
+            architecture=architecture,
+            options=options,
+            pinned=pinned,
         )
 
 
@@ -128,12 +160,21 @@ def main(
             help="A folder of your own recipes, laid out like builder/recipes. May be given more than once.",
         ),
     ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            metavar="FILE",
+            envvar="DRIVEBUILD_CONFIG",
+            help="A configuration file, in place of the project's drivebuild.yaml and the user's own.",
+        ),
+    ] = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     """Take the options that come before a command."""
-    context.obj = Settings(recipes=tuple(recipes or ()))
+    context.obj = Settings(recipes=tuple(recipes or ()), config_file=config)
 
 
 def run() -> None:
@@ -142,4 +183,4 @@ def run() -> None:
 
 
 # Each module adds its commands to `app`; they import nothing heavy at their top.
-from builder.cli import build, inspect, lock, render, verify  # noqa: E402, F401
+from builder.cli import build, bundle, doctor, fetch, inspect, lock, patch, render, store, verify  # noqa: E402, F401

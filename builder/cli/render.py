@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from builder.cli.main import Settings, app
-from builder.cli.options import Lto, Options, Platform, Variant, parse_options, variant_of
+from builder.cli.options import Lto, Options, Pins, Platform, Variant, parse_options, parse_pins, variant_of
 from builder.errors import DriftError, UsageError
 
 if TYPE_CHECKING:
+    from builder.plan.stage import Plan
     from builder.render.tree import Drift
 
 
@@ -25,6 +26,7 @@ def render(
     lto: Lto = False,
     variant: Variant = "",
     option: Options = None,
+    pin: Pins = None,
     check: Annotated[
         bool,
         typer.Option("--check", help="Write nothing; exit with 8 when a file on disk is not what would be rendered."),
@@ -37,19 +39,20 @@ def render(
     if model is not None:
         if check:
             raise UsageError("--check is for all files; leave MODEL out")
-        _print_one(context, model, platform, variant_of(variant, lto=lto), parse_options(option))
+        settings: Settings = context.obj
+        options, pins = parse_options(option), parse_pins(pin)
+        chosen = variant_of(variant, lto=lto)
+        _print_one(settings.plan(model, platform=platform, variant=chosen, options=options, pinned=pins))
         return
-    if platform or lto or variant or option:
-        raise UsageError("--platform, --variant and --option need a MODEL")
+    if platform or lto or variant or option or pin:
+        raise UsageError("--platform, --variant, --option and --pin need a MODEL")
     _render_all(context, output, check=check)
 
 
-def _print_one(context: typer.Context, model: str, platform: str, variant: str, options: dict[str, str]) -> None:
+def _print_one(plan: Plan) -> None:
     from builder.render.dockerfile import render_dockerfile
     from builder.source.catalog import read_templates
 
-    settings: Settings = context.obj
-    plan = settings.plan(model, platform=platform, variant=variant, options=options)
     typer.echo(render_dockerfile(plan, read_templates()), nl=False)
 
 

@@ -19,15 +19,18 @@ CLOCK = {"SOURCE_DATE_EPOCH": "1609459200"}
 """mmdebstrap clamps all times to it and leaves out logs and caches: the same packages give the same layer."""
 
 
-def base_commands(bootstrap: Bootstrap, image: str) -> tuple[Argv, Argv]:
-    """Return the two commands whose pipe makes the image. No mirror is named: mmdebstrap asks its default."""
+def base_commands(bootstrap: Bootstrap, image: str, mirror: str = "") -> tuple[Argv, Argv]:
+    """Return the two commands whose pipe makes the image. Without a mirror mmdebstrap asks its default."""
     # mmdebstrap takes no empty list.
     include = (f"--include={','.join(bootstrap.include)}",) if bootstrap.include else ()
-    first = ("mmdebstrap", "--variant=minbase", *include, bootstrap.suite)
+    first: Argv = ("mmdebstrap", "--variant=minbase", *include, bootstrap.suite)
+    if mirror:
+        # `-`: the image is standard output.
+        first = (*first, "-", mirror)
     return first, ("docker", "import", "-", image)
 
 
-def ensure_base(platform: Platform, *, engine: Engine, runner: Runner, say: Say) -> bool:
+def ensure_base(platform: Platform, *, engine: Engine, runner: Runner, say: Say, mirror: str = "") -> bool:
     """Make the base image where drivebuild makes it and it is not there; return whether it was made.
 
     Raises:
@@ -35,11 +38,11 @@ def ensure_base(platform: Platform, *, engine: Engine, runner: Runner, say: Say)
     """
     if platform.base.bootstrap is None or engine.image(platform.base.image):
         return False
-    make_base(platform, runner=runner, say=say)
+    make_base(platform, runner=runner, say=say, mirror=mirror)
     return True
 
 
-def make_base(platform: Platform, *, runner: Runner, say: Say) -> None:
+def make_base(platform: Platform, *, runner: Runner, say: Say, mirror: str = "") -> None:
     """Make the platform's base image, over an older one.
 
     Raises:
@@ -50,7 +53,7 @@ def make_base(platform: Platform, *, runner: Runner, say: Say) -> None:
     if bootstrap is None:
         message = f"the base image of {platform.name} comes from a registry: {platform.base.image}"
         raise UsageError(message, hint=f"`docker pull {platform.base.image}`; a build pulls it by itself")
-    first, second = base_commands(bootstrap, platform.base.image)
+    first, second = base_commands(bootstrap, platform.base.image, mirror)
     clock = " ".join(f"{name}={value}" for name, value in CLOCK.items())
     say(f"{clock} {' '.join(first)} | {' '.join(second)}")
     tail = _Tail(say)

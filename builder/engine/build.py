@@ -56,6 +56,15 @@ class Choices:
     jobs: int | None = None
     ca_bundle: CaBundle | None = None
     sources: tuple[LocalSource, ...] = ()
+    contexts: tuple[tuple[str, Path], ...] = ()
+    """Folders from a store in place of stages: the very content the stage would have, so no override."""
+    images: tuple[tuple[str, str], ...] = ()
+    """Images that a registry mirror serves, by the name the Dockerfile has."""
+    secrets: tuple[tuple[str, Path], ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Settings of the build's own process, for proxies that a config file names."""
+    offline: bool = False
+    """Whether no step may have a network."""
     arguments: Mapping[str, str] = field(default_factory=dict)
     proxies: tuple[str, ...] = ()
     no_cache: bool = False
@@ -88,21 +97,36 @@ def build_command(plan: Plan, choices: Choices, *, folder: Path) -> Argv:
     """Return the command that builds what `folder` holds: Dockerfile, an empty context, secrets."""
     words = ["docker", "buildx", "build", "--progress=rawjson", "--load"]
     words += ["--tag", choices.tag or default_tag(plan, choices.until), "--target", target_of(plan, choices.until)]
-    if choices.ca_bundle:
-        words += ["--secret", f"id=ca-bundle,src={choices.ca_bundle.path}"]
-    if choices.jobs:
-        words += ["--secret", f"id=max-jobs,src={folder / 'max-jobs'}"]
-    for name, value in choices.arguments.items():
-        words += ["--build-arg", f"{name}={value}"]
-    for name in choices.proxies:
-        # Without a value buildx takes it from the environment: a password stays out of commands and records.
-        words += ["--build-arg", name]
-    for source in choices.sources:
-        words += ["--build-context", f"{source.stage}={source.folder}"]
+    words += [*_secrets(choices, folder), *_arguments(choices), *_contexts(choices)]
+    if choices.offline:
+        words += ["--network", "none"]
     if choices.no_cache:
         words.append("--no-cache")
     words += ["--metadata-file", str(folder / "metadata.json"), "--file", str(folder / "Dockerfile")]
     return (*words, str(folder / "context"))
+
+
+def _secrets(choices: Choices, folder: Path) -> Iterator[str]:
+    given = [("ca-bundle", choices.ca_bundle.path)] if choices.ca_bundle else []
+    given += [("max-jobs", folder / "max-jobs")] if choices.jobs else []
+    for name, path in (*given, *choices.secrets):
+        yield from ("--secret", f"id={name},src={path}")
+
+
+def _arguments(choices: Choices) -> Iterator[str]:
+    for name, value in choices.arguments.items():
+        yield from ("--build-arg", f"{name}={value}")
+    for name in choices.proxies:
+        # Without a value buildx takes it from the environment: a password stays out of commands and records.
+        yield from ("--build-arg", name)
+
+
+def _contexts(choices: Choices) -> Iterator[str]:
+    local = [(source.stage, str(source.folder)) for source in choices.sources]
+    stored = [(stage, str(folder)) for stage, folder in choices.contexts]
+    mirrored = [(image, f"docker-image://{mirror}") for image, mirror in choices.images]
+    for name, place in (*local, *stored, *mirrored):
+        yield from ("--build-context", f"{name}={place}")
 
 
 def build(
@@ -170,7 +194,7 @@ class _Run:
             self._take(self._decoder.feed(piece), log)
 
         try:
-            return self._runner.stream(command, feed)
+            return self._runner.stream(command, feed, env=self._choices.environment or None)
         except CommandMissingError as error:
             raise BuildError(error.message, hint=INSTALL) from error
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from builder.errors import BuildError
 
-__all__ = ["build_folder", "make_folder", "trees_folder"]
+__all__ = ["build_folder", "cache_folder", "make_folder", "trees_folder"]
 
 
 def build_folder(tag: str) -> Path:
@@ -18,7 +18,12 @@ def build_folder(tag: str) -> Path:
 
 def trees_folder() -> Path:
     """Return the folder of source trees exported from git repositories. It need not be there."""
-    return _home("XDG_CACHE_HOME", ".cache") / "trees"
+    return cache_folder() / "trees"
+
+
+def cache_folder() -> Path:
+    """Return the folder of what can be had again: exported trees, contexts, a store of mirrored sources."""
+    return _home("XDG_CACHE_HOME", ".cache")
 
 
 def make_folder(path: Path) -> Path:

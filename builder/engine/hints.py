@@ -61,7 +61,13 @@ _TABLE: tuple[tuple[str, str], ...] = (
         r"strict_apply: .*expected \d+",
         "the text to edit has changed upstream: look at the file at the pinned commit and mend `find` or `count`",
     ),
-    (r"strict_apply: ", "the source differs from what the recipe's copy or edit expects at the pinned commit"),
+    (
+        r"strict_apply: ",
+        (
+            "the source differs from what the recipe's patch, copy, edit or removal expects at the pinned commit; "
+            "`drivebuild patch check` shows all of them"
+        ),
+    ),
     (
         (
             r"digest mismatch|DO NOT MATCH THE HASHES|[Hh]ash mismatch|computed checksum did NOT match"

@@ -65,7 +65,15 @@ class Runner(Protocol):
         """
         ...
 
-    def stream(self, argv: Argv, feed: Feed, *, tick: float = 0.25, stdin: bytes = b"") -> int:
+    def stream(
+        self,
+        argv: Argv,
+        feed: Feed,
+        *,
+        tick: float = 0.25,
+        stdin: bytes = b"",
+        env: Mapping[str, str] | None = None,
+    ) -> int:
         """Run a command, hand its output to `feed` as it comes, and return the exit status.
 
         Raises:
@@ -96,10 +104,18 @@ class SystemRunner:
             stdout, stderr = process.communicate(stdin)
         return Result(process.returncode, stdout, stderr)
 
-    def stream(self, argv: Argv, feed: Feed, *, tick: float = 0.25, stdin: bytes = b"") -> int:
+    def stream(
+        self,
+        argv: Argv,
+        feed: Feed,
+        *,
+        tick: float = 0.25,
+        stdin: bytes = b"",
+        env: Mapping[str, str] | None = None,
+    ) -> int:
         """See `Runner.stream`."""
         source = subprocess.PIPE if stdin else subprocess.DEVNULL
-        process = _start(argv, stdin=source, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        process = _start(argv, stdin=source, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env)
         with _interruptible((process,), feed):
             if process.stdin:
                 process.stdin.write(stdin)

@@ -13,13 +13,15 @@ from typing import Any
 
 from builder.engine.process import Runner
 from builder.errors import BuildError
-from builder.plan.stage import Plan
+from builder.plan.stage import Plan, StageSpec
 from builder.recipe.types import Catalog
 
 __all__ = ["Check", "Probe", "expectations", "probes", "run_probe"]
 
 MOUNT = "/tmp/in_image"  # a path in the image, and one that the hygiene check knows
 EXPECT = "expect.json"
+# Built on a stand-in for CANN, with the recipe's default choices.
+_MEASURED = {("streampetr", "npu"): 81.37}
 _REQUIREMENT = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)==(?P<version>[^\s;]+)(?: ; (?P<marker>[^-]*))?")
 
 
@@ -31,6 +33,8 @@ class Check:
     name: str
     ok: bool
     detail: Any = ""
+    unverified: str = ""
+    """What it would have needed, such as a device: it was not looked at, and has neither passed nor failed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,15 +48,20 @@ class Probe:
     entrypoint: bool = True
     needs: str = ""
     """A component without which there is nothing to ask."""
+    of_image: bool = False
+    """Asks for what only the whole image has, not an earlier stage."""
+    of_npu: bool = False
+    """Asks for what only platforms for NPUs have."""
     label: str = field(default="")
 
 
 def expectations(plan: Plan, catalog: Catalog, *, target: str) -> dict[str, Any]:
     """Return what the plan promises about the image, as JSON values."""
     architecture = {"arm64": "aarch64", "AMD64": "x86_64"}.get(machine.machine(), machine.machine())
-    env = next(stage for stage in plan.stages if stage.name == "env")
+    env = _stage(plan, "env")
     platform = plan.platform
     return {
+        **_of_image(plan, catalog, target=target),
         "model": plan.model.name,
         "platform": platform.name,
         "accelerator": platform.accelerator,
@@ -70,11 +79,39 @@ def expectations(plan: Plan, catalog: Catalog, *, target: str) -> dict[str, Any]
     }
 
 
+def _of_image(plan: Plan, catalog: Catalog, *, target: str) -> dict[str, Any]:
+    """Return what only the whole image has: the model's tree, the manifest, labels, and what it refuses to start."""
+    tree, image = _stage(plan, "tree").inputs, _stage(plan, "image").inputs
+    cann = plan.platform.cann
+    uses = {use.name: catalog.components[use.name].package for use in plan.model.components}
+    jobs = [job for job in plan.model.jobs if job.on in (None, plan.platform.accelerator)]
+    return {
+        "cann_way": cann.way if cann else "",
+        "twin": plan.platform.twin or "",
+        "refused": list(image["refused"]),
+        "labels": dict(image["labels"]) if target == "image" else {},
+        "kept": {keep["stage"].removesuffix("-source"): f"{tree['root']}/{keep['to']}" for keep in tree["trees"]},
+        "packages": uses,
+        "commands": [" ".join(job.command) for job in jobs],
+        "parameters": _measured(plan),
+    }
+
+
+def _measured(plan: Plan) -> float | None:
+    """Return how many million parameters the network had where it was measured, with the same choices."""
+    key = (plan.model.name, plan.platform.accelerator)
+    return None if plan.options.get("attention") else _MEASURED.get(key)
+
+
+def _stage(plan: Plan, name: str) -> StageSpec:
+    return next(stage for stage in plan.stages if stage.name == name)
+
+
 def _versions(plan: Plan, catalog: Catalog, architecture: str) -> dict[str, str | None]:
     found: dict[str, str | None] = {"python": plan.platform.python.version}
     for stage in plan.stages:
         if stage.name in ("torch", "env"):
-            for line in stage.inputs.get("requirements", ()):
+            for line in (*stage.inputs.get("requirements", ()), *stage.inputs.get("adapter", ())):
                 match = _REQUIREMENT.match(line)
                 if match and (not match["marker"] or architecture in match["marker"]):
                     found[match["name"]] = match["version"]
@@ -115,14 +152,37 @@ def probes(expect: Mapping[str, Any], scripts: Iterable[str]) -> tuple[Probe, ..
         "mmdet_forward.py": (Probe(script="mmdet_forward.py", needs="mmdet"),),
         "mmdet3d_forward.py": (Probe(script="mmdet3d_forward.py", needs="mmdet3d"),),
     }
+    known |= _npu_probes(text)
     wanted = [probe for name in sorted(scripts) for probe in known.get(name, (Probe(script=name, stdin=text),))]
-    return tuple(probe for probe in wanted if not probe.needs or probe.needs in expect["components"])
+    return tuple(probe for probe in wanted if _has_answer(probe, expect))
+
+
+def _npu_probes(text: str) -> dict[str, tuple[Probe, ...]]:
+    return {
+        "npu_stack.py": (Probe(script="npu_stack.py", stdin=text, of_npu=True),),
+        "npu_ops.py": (Probe(script="npu_ops.py", needs="mmcv", of_npu=True),),
+        "refused.py": (Probe(script="refused.py", stdin=text, entrypoint=False, of_image=True),),
+        "applied.py": (Probe(script="applied.py", stdin=text, of_image=True),),
+        "models.py": (Probe(script="models.py", stdin=text, of_image=True),),
+        "train_script.py": (Probe(script="train_script.py", stdin=text, of_image=True),),
+    }
+
+
+def _has_answer(probe: Probe, expect: Mapping[str, Any]) -> bool:
+    if probe.of_image and expect["target"] != "image":
+        return False
+    if probe.of_npu and expect["accelerator"] != "npu":
+        return False
+    return not probe.needs or probe.needs in expect["components"]
 
 
 def _allowed(expect: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the libraries that may be missing: optional ones of wheels, and the driver's, which the host mounts."""
+    """Return the libraries that may be missing: optional ones of wheels, and the driver's, which the host mounts.
+
+    A stand-in for CANN has all that torch_npu is linked to, and the entrypoint's set_env.sh says where.
+    """
     names = ["libcuda.so.1", "libtbb.so.12"]
-    if expect["accelerator"] == "npu":
+    if expect["accelerator"] == "npu" and expect["cann_way"] != "stub":
         names += ["libascend_hal.so", "libdrvdsmi_host.so"]
     return tuple(word for name in names for word in ("--allow", name))
 
@@ -170,4 +230,5 @@ def _checks(probe: Probe, output: str) -> Iterable[Check]:
             continue
         if isinstance(found, dict) and "check" in found:
             name = f"{found['check']} {probe.label}".strip()
-            yield Check(probe.script, name, ok=bool(found.get("ok")), detail=found.get("detail", ""))
+            needs = str(found.get("unverified", ""))
+            yield Check(probe.script, name, ok=bool(found.get("ok")), detail=found.get("detail", ""), unverified=needs)

@@ -7,53 +7,17 @@ Asked twice, of what was recorded and of the binary itself:
 - .symtab: statics of merged files are renamed by the link-time optimiser (.lto_priv); with a profile GCC splits the
   cold part off functions (.cold). CPython 3.11.2 has 10955 and 3360 of them with both, 0 and 15 with neither.
 
-Standard library only; the ELF file is read by hand, because the image has no binutils.
+Standard library only; the ELF file is read by hand (_elf.py), because the image has no binutils.
 """
 
 import json
 import os
 import re
-import struct
 import sys
 import sysconfig
 
+from _elf import Elf
 from _report import finish, report
-
-
-class Elf:
-    """Sections and symbols of a 64-bit ELF file of either byte order."""
-
-    def __init__(self, path):
-        with open(path, "rb") as file:
-            self.data = file.read()
-        if self.data[:5] != b"\x7fELF\x02":
-            raise ValueError("not a 64-bit ELF file: " + path)
-        self.end = "<" if self.data[5] == 1 else ">"
-        (offset,) = struct.unpack_from(self.end + "Q", self.data, 40)
-        size, count, names = struct.unpack_from(self.end + "HHH", self.data, 58)
-        self.raw = [struct.unpack_from(self.end + "IIQQQQIIQQ", self.data, offset + i * size) for i in range(count)]
-        self.sections = {self._text(self.raw[names][4] + section[0]): section for section in self.raw}
-
-    def _text(self, start):
-        return self.data[start : self.data.index(b"\0", start)].decode("utf-8", "replace")
-
-    def content(self, name):
-        section = self.sections.get(name)
-        if section is None or section[1] == 8:  # SHT_NOBITS
-            return b""
-        return self.data[section[4] : section[4] + section[5]]
-
-    def strings(self, name):
-        return [text.decode("utf-8", "replace") for text in self.content(name).split(b"\0") if text]
-
-    def symbols(self, name):
-        """Yield the name of every symbol of a symbol table."""
-        section = self.sections.get(name)
-        if section is None:
-            return
-        start = self.raw[section[6]][4]  # sh_link: its string table
-        for entry in struct.iter_unpack(self.end + "IBBHQQ", self.content(name)):
-            yield self._text(start + entry[0])
 
 
 def image_path():

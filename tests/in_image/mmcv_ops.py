@@ -5,7 +5,9 @@ import math
 
 import torch
 from _report import finish, guard, report
+from _stand_ins import install
 
+install()
 torch.manual_seed(20240229)
 TOLERANCE = 1e-4
 

@@ -7,7 +7,9 @@ import warnings
 
 import torch
 from _report import finish, guard
+from _stand_ins import install
 
+install()
 warnings.filterwarnings("ignore")
 name = sys.argv[1] if len(sys.argv) > 1 else "pointpillars/hv_pointpillars_secfpn_6x8_160e_kitti-3d-3class.py"
 

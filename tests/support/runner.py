@@ -27,7 +27,15 @@ class RecordingRunner:
                 return answer
         return Result(0)
 
-    def stream(self, argv: Argv, feed: Callable[[bytes], None], *, tick: float = 0.25, stdin: bytes = b"") -> int:
+    def stream(
+        self,
+        argv: Argv,
+        feed: Callable[[bytes], None],
+        *,
+        tick: float = 0.25,
+        stdin: bytes = b"",
+        env: Mapping[str, str] | None = None,
+    ) -> int:
         self._ask(argv, stdin)
         feed(b"")
         for start in range(0, len(self.output), 1000):

@@ -14,7 +14,14 @@ from builder.errors import BuildError
 from builder.plan.stage import Plan
 
 STREAMPETR = ("image", "streampetr")
-NAMES_A_BUNDLE = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PIP_CERT", "CURL_CA_BUNDLE", "DRIVEBUILD_RECIPES")
+NAMES_A_BUNDLE = (
+    "SSL_CERT_FILE",
+    "REQUESTS_CA_BUNDLE",
+    "PIP_CERT",
+    "CURL_CA_BUNDLE",
+    "DRIVEBUILD_RECIPES",
+    "DRIVEBUILD_CONFIG",
+)
 
 
 @pytest.fixture
@@ -22,7 +29,7 @@ def builds(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Plan, Choices]]:
     """Return the list that every build is put down in, instead of being run; each one fails."""
     found: list[tuple[Plan, Choices]] = []
 
-    def build(plan: Plan, dockerfile: str, choices: Choices, **_: Any) -> NoReturn:
+    def build(_settings: Any, plan: Plan, dockerfile: str, choices: Choices, _words: Any) -> NoReturn:
         found.append((plan, choices))
         raise BuildError("not built")
 
@@ -54,7 +61,7 @@ def retried(words: tuple[str, ...], builds: list[tuple[Plan, Choices]]) -> tuple
     again, same = builds.pop()
     assert again == plan
     assert same.until == "torch"
-    for name in ("jobs", "ca_bundle", "sources", "arguments", "proxies", "retry"):
+    for name in ("jobs", "ca_bundle", "sources", "arguments", "proxies", "offline", "retry"):
         assert getattr(same, name) == getattr(choices, name), name
     assert (same.tag, same.no_cache) == ("", False)
     return tuple(retry[1:])
@@ -69,6 +76,8 @@ def retried(words: tuple[str, ...], builds: list[tuple[Plan, Choices]]) -> tuple
         ("--option", "attention=upstream"),
         ("--jobs", "3"),
         ("--build-arg", "A=it's $HOME", "--build-arg", "B="),
+        ("--pin", f"streampetr={'a' * 40}"),
+        ("--store", "my store", "--offline", "--accept-cann-eula"),
         # of the whole image, or of this one run
         ("--tag", "mine:1", "--no-cache", "--until", "mmcv"),
     ],
@@ -84,6 +93,15 @@ def test_the_retry_command_names_files_and_folders_as_they_were_typed(
     recipes = ("--recipes", "recipes", "--recipes", "../my folder/more")
     options = ("--jobs", "2", "--ca-bundle", "ca.pem", "--source", "mmcv-1.x=clone")
     assert retried((*recipes, *STREAMPETR, *options), builds) == (*recipes, *STREAMPETR, *options)
+
+
+def test_the_retry_command_names_the_store_and_the_configuration(
+    folder: Path, builds: list[tuple[Plan, Choices]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    (folder / "site.yaml").write_text("upstream: true\n")
+    words = ("--config", "site.yaml", *STREAMPETR, "--store", "a store", "--offline")
+    assert retried(words, builds) == words
 
 
 def test_folders_from_the_environment_are_in_the_retry_command(

@@ -67,6 +67,24 @@ def test_the_command_says_all_and_no_password() -> None:
     assert words[-1] == "/f/context"
 
 
+def test_what_a_store_and_a_site_give_is_in_the_command() -> None:
+    choices = Choices(
+        contexts=(("packages-model", Path("/store/packages")),),
+        images=(("quay.io/a/b:1", "mirror.example/b:1"),),
+        secrets=(("netrc", Path("/s/netrc")),),
+        offline=True,
+    )
+    text = " ".join(build_command(PLAN, choices, folder=Path("/f")))
+    for part in (
+        "--secret id=netrc,src=/s/netrc",
+        "--build-context packages-model=/store/packages",
+        "--build-context quay.io/a/b:1=docker-image://mirror.example/b:1",
+        "--network none",
+    ):
+        assert part in text
+    assert "--network" not in build_command(PLAN, Choices(), folder=Path("/f"))
+
+
 def test_only_the_whole_image_gets_its_tag() -> None:
     assert default_tag(PLAN, "") == PLAN.tag == default_tag(PLAN, "image")
     assert default_tag(PLAN, "env") == f"{PLAN.tag}-env"

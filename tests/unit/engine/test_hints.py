@@ -37,7 +37,7 @@ def test_a_source_stage_says_what_to_do_without_the_host() -> None:
         ("write /x: no space left on device", "docker builder prune"),
         ("strict_apply: a.patch does not apply:\n  error: patch failed: x.py:3", "pinned commit"),
         ("strict_apply: x.py: 'a' is there 2 times, expected 1", "`count`"),
-        ("strict_apply: x.py exists already", "copy or edit"),
+        ("strict_apply: x.py exists already", "copy, edit or removal"),
         ("digest mismatch sha256:aa: sha256:bb", "not the one that was pinned"),
         ("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE", "not the one that was pinned"),
         ("c++: fatal error: Killed signal terminated program cc1plus", "--jobs 1"),

@@ -12,10 +12,11 @@ import pytest
 from support.engine import FakeEngine
 from support.runner import RecordingRunner
 
+from builder.cli.verify import summary
 from builder.engine.host import Image
 from builder.engine.hygiene import forbidden_path, look_from_outside
 from builder.engine.process import Result
-from builder.engine.verify import Probe, expectations, probes, run_probe
+from builder.engine.verify import Check, Probe, expectations, probes, run_probe
 from builder.errors import BuildError
 from builder.plan.make import make_plan
 from builder.recipe.types import Catalog
@@ -51,6 +52,64 @@ def test_every_script_is_asked_as_it_wants(expect: dict[str, object]) -> None:
     assert probes({**expect, "components": []}, ["mmcv_ops.py"]) == ()
 
 
+@pytest.fixture
+def stub(catalog: Catalog) -> dict[str, object]:
+    plan = make_plan(catalog, "streampetr", platform="cann-8.1.rc1-stub")
+    return expectations(plan, catalog, target="image")
+
+
+def test_an_image_for_npus_is_asked_about_its_adapter_manifest_and_model(stub: dict[str, object]) -> None:
+    scripts = ["models.py", "train_script.py", "npu_stack.py", "npu_ops.py", "refused.py", "applied.py"]
+    found = {probe.script: probe for probe in probes(stub, scripts)}
+    assert sorted(found) == sorted(scripts)
+    assert [name for name, probe in found.items() if not probe.entrypoint] == ["refused.py"]
+    assert all(json.loads(probe.stdin) == stub for name, probe in found.items() if name != "npu_ops.py")
+    assert probes({**stub, "target": "env", "accelerator": "cpu"}, scripts) == ()
+    without = {probe.script for probe in probes({**stub, "components": []}, scripts)}
+    assert without == set(scripts) - {"npu_ops.py"}
+
+
+def test_the_expectations_of_a_stand_in_come_from_the_plan(stub: dict[str, object]) -> None:
+    assert (stub["cann_way"], stub["twin"]) == ("stub", "cann-8.1.rc1")
+    refused, labels, versions, commands = (stub[key] for key in ("refused", "labels", "versions", "commands"))
+    assert isinstance(refused, list)
+    assert "test/train_8p.sh" in refused
+    assert isinstance(labels, dict)
+    assert labels["drivebuild.runnable"] == "false"
+    assert isinstance(versions, dict)
+    assert versions["torch-npu"] == "2.1.0.post12"
+    assert isinstance(commands, list)
+    assert any("projects/configs/StreamPETR/" in command for command in commands)
+    assert stub["kept"] == {"mmdet3d": "/workspace/streampetr/StreamPETR/mmdetection3d"}
+    packages = stub["packages"]
+    assert isinstance(packages, dict)
+    assert packages["mmcv"] == "mmcv-full"
+    assert json.dumps(stub)
+
+
+@pytest.mark.parametrize(
+    ("model", "platform", "options", "millions"),
+    [
+        ("streampetr", "cann-8.1.rc1-stub", {}, 81.37),
+        ("streampetr", "cann-8.1.rc1-stub", {"attention": "upstream"}, None),
+        ("streampetr", "debian-12-cpu", {}, None),
+        ("flashocc", "cann-8.1.rc1-stub", {}, None),
+    ],
+)
+def test_only_what_was_measured_is_demanded_of_a_network(
+    catalog: Catalog, model: str, platform: str, options: dict[str, str], millions: float | None
+) -> None:
+    plan = make_plan(catalog, model, platform=platform, options=options)
+    assert expectations(plan, catalog, target="image")["parameters"] == millions
+
+
+def test_a_stand_in_has_all_libraries_but_those_of_cuda(stub: dict[str, object]) -> None:
+    (probe,) = probes(stub, ["libraries.py"])
+    assert "libascend_hal.so" not in probe.arguments
+    (probe,) = probes({**stub, "cann_way": "image"}, ["libraries.py"])
+    assert "libascend_hal.so" in probe.arguments
+
+
 def ran(answer: Result) -> tuple[RecordingRunner, tuple[tuple[str, bool], ...]]:
     runner = RecordingRunner(answers={("docker", "run"): answer})
     probe = Probe(script="user.py", user="0", entrypoint=False, label="there")
@@ -65,6 +124,17 @@ def test_a_script_runs_without_network_and_reports() -> None:
     assert "--network none" in words
     assert "/scripts:/tmp/in_image:ro" in words
     assert words.endswith("--user 0 --entrypoint python t -B /tmp/in_image/user.py")
+
+
+def test_what_was_not_verified_comes_with_what_it_needs() -> None:
+    line = b'{"check": "compute", "ok": true, "unverified": "needs a device"}\n'
+    runner = RecordingRunner(answers={("docker", "run"): Result(0, line + b'{"check": "import", "ok": true}\n')})
+    checks = run_probe(Probe(script="npu_stack.py"), tag="t", folder=Path("/scripts"), expect={}, runner=runner)
+    assert [(check.name, check.unverified) for check in checks] == [("compute", "needs a device"), ("import", "")]
+    assert summary([*checks, Check("x", "broken", ok=False)]) == (
+        "1 of 2 checks passed, 1 not verified here (needs a device: 1)"
+    )
+    assert summary([checks[1]]) == "1 of 1 checks passed"
 
 
 @pytest.mark.parametrize(
