@@ -39,7 +39,9 @@ def guard(check, function):
     except Exception as error:  # a check must say what went wrong, whatever it was
         needs = missing_here(error)
         if needs:
-            not_verified(check, needs, said(error.__cause__ or error).splitlines()[0])
+            while error.__cause__ is not None:
+                error = error.__cause__
+            not_verified(check, needs, said(error).splitlines()[0])
         else:
             report(check, False, said(error))
         return False

@@ -45,6 +45,8 @@ def plan(manifest, expect):
         not wrong and bool(sources),
         {"count": len(sources), "wrong": wrong},
     )
+    other = {"source " + k[len("drivebuild.override.") :]: v for k, v in expect["labels"].items() if ".override." in k}
+    report("manifest's overrides are those of the labels", manifest["overrides"] == other, manifest["overrides"])
     options = {k[len("drivebuild.option.") :]: v for k, v in expect["labels"].items() if "drivebuild.option." in k}
     report("manifest's options are those of the labels", manifest["options"] == options, manifest["options"])
 

@@ -32,6 +32,7 @@ ROOT = os.getcwd()
 # A model's modules may have the names of scripts here.
 sys.path[0] = ROOT
 warnings.filterwarnings("ignore")
+NOT_THERE = "needs what could not be built"
 
 
 def read(path):
@@ -126,6 +127,8 @@ def patched(model):
 
     if model.attempt(f"{PATCHES} is imported", lambda: importlib.import_module(PATCHES).__name__):
         model.attempt("run-time patches are applied", enter)
+    else:
+        not_verified("run-time patches are applied", model.missing or NOT_THERE)
 
 
 def build_network(config):
@@ -179,7 +182,8 @@ def dataset(model, split, description):
         found = ((step, look_up("datasets", "PIPELINES", step["type"])) for step in inner["pipeline"])
         return [type(build_from_cfg(step, registry)).__name__ for step, registry in found]
 
-    if model.attempt(f"dataset class of {split}: {inner['type']}", class_of) and inner.get("pipeline"):
+    model.attempt(f"dataset class of {split}: {inner['type']}", class_of)
+    if inner.get("pipeline"):
         model.attempt(f"pipeline of {split}", pipeline)
     not_verified(f"dataset of {split}: {inner['type']} is read", "needs data", inner.get("ann_file", ""))
 
@@ -200,7 +204,9 @@ def optimizer(model, description):
     elif model.network is not None:
         from mmcv.runner import build_optimizer
 
-        model.attempt(f"optimizer {kind}", lambda: type(build_optimizer(model.network, description)).__name__)
+        model.attempt(f"optimizer {kind} is built", lambda: type(build_optimizer(model.network, description)).__name__)
+    else:
+        not_verified(f"optimizer {kind} is built", model.missing or NOT_THERE)
 
 
 def weights(config):
@@ -253,6 +259,12 @@ def from_experiment(model):
         return type(made["exp"].exp_config).__name__
 
     if not model.attempt("experiment of the main config is made", load):
+        for what in (
+            "dataset and pipeline of train are built",
+            "network of the main config is built",
+            "optimizer is built",
+        ):
+            not_verified(what, model.missing or NOT_THERE)
         return
     exp = made["exp"]
     backbone = exp.exp_config.model_setup["im_backbone"]["bkb_kwargs"]
@@ -268,7 +280,7 @@ def from_experiment(model):
     if model.network is not None:
         model.attempt("optimizer is built", lambda: type(exp.optimizer).__name__)
     else:
-        not_verified("optimizer is built", "needs a device", "for the network's parameters")
+        not_verified("optimizer is built", model.missing or NOT_THERE)
 
 
 def pieces_alone(model, setup):

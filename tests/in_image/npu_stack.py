@@ -5,11 +5,13 @@ not get onto one; with devices nothing is demanded of them: what runs there is f
 """
 
 import glob
+import importlib.util
 import json
 import os
 import sys
 
 from _report import finish, guard, not_verified, report
+from _stand_ins import MISSING, PACKAGE, install
 
 
 def imported():
@@ -44,6 +46,17 @@ def cann(expect):
         report("CANN is a link-only stand-in, as the image says", 0 < size < 200_000, {"bytes": size})
 
 
+def operators(expect):
+    """Report mx_driving, where the recipe has it: its wheel asks for devices when it is imported."""
+    if "driving-sdk" not in expect["packages"]:
+        return
+    if importlib.util.find_spec(PACKAGE) is None:
+        not_verified(f"{PACKAGE} is imported", MISSING)
+        return
+    install()
+    guard(f"{PACKAGE} is imported", lambda: importlib.import_module(PACKAGE).__file__)
+
+
 def main():
     expect = json.load(sys.stdin)
     if guard("torch_npu is imported", imported):
@@ -62,6 +75,7 @@ def main():
             report("torch.npu.is_available is False without a device", available is False, {"found": available})
             guard("a tensor cannot be put on an NPU that is not there", no_device)
             not_verified("torch_npu computes on an NPU", "needs a device")
+        operators(expect)
     finish()
 
 

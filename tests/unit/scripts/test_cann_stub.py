@@ -106,6 +106,18 @@ const char *why(void) { return aclGetRecentErrMsg(); }
 """
 
 
+IMPORTER = """\
+#!/bin/sh
+# What importing torch_npu does: it opens the libraries that this file names, and says which one is not there.
+for library in $(cat "$(dirname "$0")/opens" 2> /dev/null); do
+    [ -e "$LD_LIBRARY_PATH/$library" ] && continue
+    echo "RuntimeError: $library: cannot open shared object file: No such file or directory"
+    exit 1
+done
+[ ! -e "$(dirname "$0")/broken" ] || { echo "ImportError: something else"; exit 1; }
+"""
+
+
 @pytest.fixture
 def venv(tmp_path: Path) -> Path:
     """Return an environment whose torch_npu is linked to libraries of a CANN that is gone again."""
@@ -119,6 +131,10 @@ def venv(tmp_path: Path) -> Path:
     links = (f"-L{cann}", "-lascendcl", "-lhccl", f"-L{torch.parent}", "-ltorch", "-Wl,--no-as-needed")
     compiled(site / "torch_npu/lib", "libtorch_npu.so", TORCH_NPU, *links)
     shutil.rmtree(cann)
+    (tmp_path / "venv/bin").mkdir()
+    python = tmp_path / "venv/bin/python"
+    python.write_text(IMPORTER, encoding="utf-8")
+    python.chmod(0o755)
     return tmp_path / "venv"
 
 
@@ -170,6 +186,24 @@ def test_the_stub_has_the_wanted_names_and_no_other(venv: Path, tmp_path: Path, 
     assert set(script["symbols"](str(folder / "libhccl.so"))[1]) == set()
     for package in ("compiler", "opp", "runtime"):
         assert (home / "latest" / package).is_dir()
+
+
+@needs_compiler
+def test_what_the_import_opens_by_itself_is_there_too(venv: Path, tmp_path: Path) -> None:
+    (venv / "bin/opens").write_text("libopapi.so\nlibother.so\n", encoding="utf-8")
+    home = tmp_path / "home"
+    made = stub(venv, home)
+    assert made.returncode == 0, made.stderr
+    names = sorted(path.name for path in (home / "latest/lib64").iterdir())
+    assert names == ["libascendcl.so", "libhccl.so", "libopapi.so", "libother.so"]
+
+
+@needs_compiler
+def test_an_import_that_fails_otherwise_stops_the_build(venv: Path, tmp_path: Path) -> None:
+    (venv / "bin/broken").touch()
+    made = stub(venv, tmp_path / "home")
+    assert made.returncode == 1
+    assert "torch_npu cannot be imported:\nImportError: something else" in made.stderr
 
 
 @needs_compiler
