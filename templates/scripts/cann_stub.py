@@ -18,6 +18,9 @@ import sys
 HOLDER = "libascendcl.so"
 # ACL_ERROR_RT_INTERNAL_ERROR: what a caller that checks its result gets.
 FAILURE = 507899
+# torch_npu before post12 counts devices while its library is being loaded, and dies in the message about a failure: it
+# reads a table that is not there yet. It is told the truth.
+NO_DEVICES = {"aclrtGetDeviceCount": "long aclrtGetDeviceCount(unsigned int *count) { *count = 0; return 0; }"}
 EMPTY = "/* Generated: an empty stand-in. */\n"
 # torch_npu looks whether the folders of these packages are there.
 PACKAGES = ("compiler", "opp", "runtime")
@@ -81,13 +84,15 @@ def wanted(venv):
     return {name for name, path in system.items() if not path}, names
 
 
-def c_source(names):
-    """Return C for empty definitions: data for C++ tables, functions for everything else."""
+def c_source(names, answered=()):
+    """Return C for empty definitions: data for C++ tables, functions for everything else. `answered` are given as C."""
     lines = ["/* Generated from the names that torch_npu asks for. */"]
     for name in sorted(names):
         if not re.match(r"[A-Za-z_][A-Za-z0-9_]*\Z", name):
             sys.exit("cann_stub: cannot define the symbol %r" % name)
-        if name.startswith(("_ZTV", "_ZTI", "_ZTS", "_ZTT")):
+        if name in answered:
+            lines.append(answered[name])
+        elif name.startswith(("_ZTV", "_ZTI", "_ZTS", "_ZTT")):
             lines.append("const char %s[256] = {0};" % name)
         elif name.startswith(("acl", "Hccl", "hccl")) and not re.search(r"(Name|Msg|Message|String)\Z", name):
             lines.append("long %s(void) { return %d; }" % (name, FAILURE))
@@ -103,7 +108,7 @@ def compile_library(source, target, soname):
 
 
 def opened(python, home):
-    """Import torch_npu and return the library that it opens by itself and does not find, or None when it imports."""
+    """Import torch_npu; return None if it imports, the library that it opens and does not find, "" if it dies."""
     latest = os.path.join(home, "latest")
     environment = dict(os.environ, LD_LIBRARY_PATH=os.path.join(latest, "lib64"))
     environment.update(ASCEND_HOME_PATH=latest, ASCEND_OPP_PATH=os.path.join(latest, "opp"))
@@ -112,10 +117,30 @@ def opened(python, home):
     said = result.stdout.decode("utf-8", "replace")
     if result.returncode == 0:
         return None
+    if result.returncode < 0:
+        return ""
     found = re.search(r"(lib\w+\.so): cannot open shared object file", said)
     if not found:
         sys.exit("cann_stub: torch_npu cannot be imported:\n" + said)
     return found.group(1)
+
+
+def complete(python, home, folder, libraries, names):
+    """Add what only an import shows, until there is nothing more; `libraries` grows."""
+    tried = set()
+    library = opened(python, home)
+    while library is not None:
+        if library in tried or library in libraries:
+            sys.exit(
+                "cann_stub: importing torch_npu still %s" % ("misses " + library if library else "ends by a signal")
+            )
+        tried.add(library)
+        if library:
+            compile_library(EMPTY, os.path.join(folder, library), library)
+            libraries.add(library)
+        else:
+            compile_library(c_source(names, NO_DEVICES), os.path.join(folder, HOLDER), HOLDER)
+        library = opened(python, home)
 
 
 def main():
@@ -133,13 +158,7 @@ def main():
     for library in sorted(libraries):
         source = c_source(names) if library == HOLDER else EMPTY
         compile_library(source, os.path.join(folder, library), library)
-    library = opened(os.path.join(arguments.venv, "bin", "python"), arguments.home)
-    while library and library not in libraries:
-        compile_library(EMPTY, os.path.join(folder, library), library)
-        libraries.add(library)
-        library = opened(os.path.join(arguments.venv, "bin", "python"), arguments.home)
-    if library:
-        sys.exit("cann_stub: torch_npu does not find %s, which is there" % library)
+    complete(os.path.join(arguments.venv, "bin", "python"), arguments.home, folder, libraries, names)
     with open(os.path.join(arguments.home, "set_env.sh"), "w") as file:
         file.write(SET_ENV.format(version=arguments.version, home=arguments.home))
     print("%d symbols, libraries: %s" % (len(names), ", ".join(sorted(libraries))))

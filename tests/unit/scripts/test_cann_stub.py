@@ -114,6 +114,8 @@ for library in $(cat "$(dirname "$0")/opens" 2> /dev/null); do
     echo "RuntimeError: $library: cannot open shared object file: No such file or directory"
     exit 1
 done
+if [ -e "$(dirname "$0")/dies" ]; then rm "$(dirname "$0")/dies"; kill -FPE $$; fi
+[ ! -e "$(dirname "$0")/stubborn" ] || kill -FPE $$
 [ ! -e "$(dirname "$0")/broken" ] || { echo "ImportError: something else"; exit 1; }
 """
 
@@ -196,6 +198,20 @@ def test_what_the_import_opens_by_itself_is_there_too(venv: Path, tmp_path: Path
     assert made.returncode == 0, made.stderr
     names = sorted(path.name for path in (home / "latest/lib64").iterdir())
     assert names == ["libascendcl.so", "libhccl.so", "libopapi.so", "libother.so"]
+
+
+@needs_compiler
+def test_an_import_that_dies_is_told_that_there_are_no_devices(
+    venv: Path, tmp_path: Path, script: dict[str, Any]
+) -> None:
+    assert "unsigned int *count" not in script["c_source"]({"aclrtGetDeviceCount"})
+    assert "*count = 0; return 0;" in script["c_source"]({"aclrtGetDeviceCount"}, script["NO_DEVICES"])
+    (venv / "bin/dies").touch()
+    assert stub(venv, tmp_path / "home").returncode == 0
+    (venv / "bin/stubborn").touch()
+    made = stub(venv, tmp_path / "other")
+    assert made.returncode == 1
+    assert "still ends by a signal" in made.stderr
 
 
 @needs_compiler
