@@ -17,16 +17,20 @@ class Attempts:
         self.accelerator = accelerator
         self.patches = os.path.isfile(os.path.join(root, PATCHES.replace(".", "/") + ".py"))
         self.missing = ""
+        self.why = ""
+        """What the last check needed that could not be made."""
 
     def attempt(self, check, function):
         """As guard: return whether it passed."""
 
         def run():
+            self.why = ""
             try:
                 return function()
             except Exception as error:
                 reason = self.reason(error)
                 if reason:
+                    self.why = reason
                     raise NotHereError(reason) from error
                 raise
 

@@ -128,7 +128,7 @@ def patched(model):
     if model.attempt(f"{PATCHES} is imported", lambda: importlib.import_module(PATCHES).__name__):
         model.attempt("run-time patches are applied", enter)
     else:
-        not_verified("run-time patches are applied", model.missing or NOT_THERE)
+        not_verified("run-time patches are applied", model.why or NOT_THERE)
 
 
 def build_network(config):
@@ -274,7 +274,7 @@ def from_experiment(model):
             "network of the main config is built",
             "optimizer is built",
         ):
-            not_verified(what, model.missing or NOT_THERE)
+            not_verified(what, model.why or NOT_THERE)
         return
     exp = made["exp"]
     backbone = exp.exp_config.model_setup["im_backbone"]["bkb_kwargs"]
@@ -286,11 +286,10 @@ def from_experiment(model):
             not_verified("weights of the network are loaded", "needs weights", needed)
             backbone["pretrained"] = empty_weights(folder)
         if not model.attempt("network of the main config is built", lambda: model.built(exp.model)):
+            not_verified("optimizer is built", model.why or NOT_THERE)
             pieces_alone(model, exp.exp_config.model_setup)
     if model.network is not None:
         model.attempt("optimizer is built", lambda: type(exp.optimizer).__name__)
-    else:
-        not_verified("optimizer is built", model.missing or NOT_THERE)
 
 
 def pieces_alone(model, setup):
