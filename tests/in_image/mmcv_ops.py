@@ -4,7 +4,7 @@ import importlib.util
 import math
 
 import torch
-from _report import finish, guard, report
+from _report import NotHereError, finish, guard, report
 from _stand_ins import install
 
 install()
@@ -165,6 +165,9 @@ def deformable_attention_module():
 def modulated_deformable_convolution():
     from mmcv.ops import modulated_deform_conv2d as op
 
+    if getattr(op, "__self__", op).__module__.startswith("mx_driving"):
+        # The model's overlay put an operator for NPUs in the place of mmcv's.
+        raise NotHereError("needs a device")
     inputs, outputs, side, stride, padding = 4, 6, 3, 2, 1
     image = torch.randn(2, inputs, 11, 13)
     weight, bias = torch.randn(outputs, inputs, side, side) / 6, torch.randn(outputs)
