@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Supply", "Wanted", "known_architecture", "machine", "supplied"]
 
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
     """What the caller asked for."""
