@@ -95,8 +95,8 @@ def recorded_headers(elf):
 
 
 def wanted_headers(folders):
-    """Return whether the three folders that NpuExtension and mmcv's setup.py name are among them."""
-    parts = ("/torch_npu/include/torch_npu", "/include/third_party/acl/inc", "/include/third_party/hccl/inc")
+    """Return whether the folders that NpuExtension names are among them; an older torch_npu includes none of HCCL."""
+    parts = ("/torch_npu/include/torch_npu", "/include/third_party/acl/inc")
     return all(any(part in folder for folder in folders) for part in parts)
 
 
