@@ -63,12 +63,13 @@ class Part:
         return self._sha256.hexdigest()
 
     def write(self, chunk: bytes) -> None:
-        """Add bytes."""
+        """Add bytes. What a full disk still took counts: the next run goes on after it."""
         view = memoryview(chunk)
         while view:
-            view = view[self._file.write(view) :]
-        self._sha256.update(chunk)
-        self.size += len(chunk)
+            count = self._file.write(view)
+            self._sha256.update(view[:count])
+            self.size += count
+            view = view[count:]
 
     def restart(self) -> None:
         """Throw away what is there."""
