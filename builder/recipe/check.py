@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
+from builder.recipe.checklog import model_log, model_references
 from builder.recipe.suggest import one_of
 from builder.recipe.text import DataPath, Document, Mistake
 from builder.recipe.types import (
@@ -330,6 +331,8 @@ _MODEL_RULES: tuple[Callable[[Catalog, Model, Document], Iterator[Mistake]], ...
     _model_patterns,
     _model_edits,
     _model_pins,
+    model_log,
+    model_references,
 )
 
 

@@ -88,6 +88,14 @@ OptionalPath = Annotated[
         description="a relative path that does not leave its folder, or nothing",
     ),
 ]
+OptionalGlob = Annotated[
+    str,
+    Meta(
+        pattern=r"^((?!/)(?!-)(?!.*(^|/)\.\.(/|$))(?!.*//)[A-Za-z0-9._@+=/*-]+)?\Z",
+        max_length=300,
+        description="a relative path in which `*` stands for anything within one name, or nothing",
+    ),
+]
 AbsolutePath = Annotated[
     str,
     Meta(
@@ -109,6 +117,7 @@ Requirement = Annotated[
     ),
 ]
 Accelerator = Literal["npu", "cpu"]
+JobKind = Literal["train", "eval", "prepare"]
 Architecture = Literal["x86_64", "aarch64"]
 Variant = Literal["stock", "lto"]
 
@@ -280,6 +289,8 @@ class Cann(Noun, frozen=True, kw_only=True):
     adapter: Version
     hdk_recommended: Version
     hdk_floor: Version | None
+    hdk_compatible: tuple[Version, ...] = ()
+    """Other drivers that Huawei's tables name beside this CANN; each stands for its patches, too."""
     home: AbsolutePath = "/usr/local/Ascend/ascend-toolkit"
     note: Line = ""
 
@@ -437,6 +448,8 @@ class DataEntry(Noun, frozen=True, kw_only=True):
     path: Path
     kind: Literal["folder", "file"] = "folder"
     generated: bool = False
+    readers: tuple[JobKind, ...] = ()
+    """Kinds of jobs that read it; none named: all that read data."""
     url: Url | None = None
     note: Line = ""
 
@@ -477,9 +490,78 @@ class Job(Noun, frozen=True, kw_only=True):
     """Folders below the workspace that the job writes."""
     log: OptionalPath = ""
     success: Line = ""
-    """A regular expression that the log must match: upstream scripts exit 0 after a failed training."""
+    """A regular expression that a line must match: upstream scripts exit 0 after a failed training."""
+    failure: Line = ""
+    """A regular expression of lines that mean a failure, whatever the exit status."""
+    checkpoint: OptionalGlob = ""
+    """What is evaluated, below the outputs of an earlier training; the newest becomes the variable CHECKPOINT."""
+    quiet_minutes: Annotated[int, Meta(ge=1, le=1440)] = 30
+    """After so long without output a job counts as hanging."""
+    batch: Annotated[int, Meta(ge=0, le=4096)] = 0
+    """Samples for each NPU and step of the training; times the cards it is the global batch. 0: trains nothing."""
+    epochs: Annotated[int, Meta(ge=0, le=10000)] = 0
+    """Epochs it trains, or that are behind what it evaluates; 0: not a whole number of them, or not known."""
     on: Accelerator | None = None
     when: Mapping[Name, Name] = field(default_factory=dict)
+    note: Line = ""
+
+
+class StepNames(Noun, frozen=True, kw_only=True):
+    """What the log calls the figures of a step that drivebuild knows; all others are shown under their own names."""
+
+    loss: Line = "loss"
+    time: Line = "time"
+    """Seconds of a step."""
+    rate: Line = "lr"
+    memory: Line = "memory"
+    """MiB, the largest so far."""
+    data: Line = "data_time"
+    """Seconds of a step that were spent waiting for data."""
+
+
+class StepLine(Noun, frozen=True, kw_only=True):
+    """A line with the figures of a step: a head, then pairs of a name and a number."""
+
+    find: Annotated[Line, Meta(min_length=4)]
+    """Text that is in every such line and in few others: only lines that have it are looked at more closely."""
+    match: Annotated[Line, Meta(min_length=4)]
+    """Regular expression of the head, up to the first pair; groups `step`, and `epoch`, `of`, `stamp` if printed."""
+    between: Annotated[Line, Meta(min_length=1)] = ", "
+    """What stands between two pairs."""
+    equals: Annotated[Line, Meta(min_length=1)] = ": "
+    """What stands between a name and its number."""
+    names: StepNames = StepNames()
+    first_epoch: Annotated[int, Meta(ge=0, le=1)] = 1
+    """The number of the first epoch in the log."""
+    time: Literal["interval", "step", "stamps"] = "interval"
+    """What the time is: the mean since the line before, that of this one step, or to be had from time stamps only."""
+
+
+class MetricLine(Noun, frozen=True, kw_only=True):
+    """A line that ends an evaluation with one figure; the last one counts."""
+
+    name: Line
+    """As in `results`."""
+    find: Annotated[Line, Meta(min_length=4)]
+    match: Annotated[Line, Meta(min_length=4)]
+    """Regular expression with the group `value`."""
+    unit: Literal["fraction", "percent"] = "fraction"
+    """The unit of `results`, which is the README's."""
+    printed: Literal["fraction", "percent"] | None = None
+    """The unit of the log, where it is another one."""
+
+
+class TrainingLog(Noun, frozen=True, kw_only=True):
+    """How to read what the model's training and evaluation print. mmcv's own `*.log.json` is read without."""
+
+    steps: StepLine
+    metrics: tuple[MetricLine, ...] = ()
+    warmup: Annotated[int, Meta(ge=0, le=100000)] = 50
+    """Steps at the beginning of a run whose time does not count; the first line never does."""
+    epoch_steps: Annotated[int, Meta(ge=0)] = 0
+    """Steps of one epoch at the published global batch, by which another batch or dataset shows; 0: not known."""
+    failures: tuple[Annotated[Line, Meta(min_length=4)], ...] = ()
+    """Texts that say that something was given up although the program goes on."""
     note: Line = ""
 
 
@@ -496,6 +578,9 @@ class Result(Noun, frozen=True, kw_only=True):
     precision: Line = ""
     build: Line = "stock"
     source: Line = "README"
+    """Where the row is printed. Rows of another release than the recipe's README are shown and never compared."""
+    reference: bool = False
+    """Whether a run of the recipe as it stands is held against this row first; one for each batch and cards."""
     note: Line = ""
 
 
@@ -541,6 +626,7 @@ class Model(Noun, frozen=True, kw_only=True):
     weights: tuple[Weight, ...]
     jobs: tuple[Job, ...]
     results: tuple[Result, ...]
+    log: TrainingLog | None = None
     overlays: tuple[Overlay, ...] = ()
     environment: Mapping[EnvName, Line] = field(default_factory=dict)
     tcmalloc: bool = False
