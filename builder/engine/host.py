@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,6 +33,12 @@ class Facts:
     version: str
     architecture: str
     root: str
+    runtimes: tuple[str, ...] = ()
+    driver: str = ""
+    """What keeps the images' layers: overlay2, overlayfs."""
+    containerd_store: bool = False
+    clock: float | None = None
+    """Seconds since the epoch, as the engine's machine says; None when it does not."""
 
     def free_bytes(self) -> int | None:
         """Return what is free where the engine keeps its images; None when that is on another machine."""
@@ -67,6 +74,10 @@ class Engine:
             version=str(info.get("ServerVersion", "")),
             architecture=_ARCHITECTURES.get(machine, machine),
             root=str(info.get("DockerRootDir", "")),
+            runtimes=tuple(sorted(info.get("Runtimes") or {})),
+            driver=str(info.get("Driver", "")),
+            containerd_store="io.containerd.snapshotter" in str(info.get("DriverStatus") or ""),
+            clock=_seconds(str(info.get("SystemTime") or "")),
         )
 
     def image(self, name: str) -> Image | None:
@@ -125,6 +136,16 @@ def require_buildx(runner: Runner) -> str:
         message = "docker has no buildx, and an image with cache and secret mounts needs BuildKit"
         raise BuildError(message, hint="install the buildx plugin of docker (Debian: package docker-buildx)")
     return result.text.split()[1] if len(result.text.split()) > 1 else result.text
+
+
+def _seconds(text: str) -> float | None:
+    """Return an RFC 3339 time, which the engine writes with nanoseconds, in seconds since the epoch."""
+    from datetime import datetime
+
+    try:
+        return datetime.fromisoformat(re.sub(r"(\.\d{6})\d*", r"\1", text).replace("Z", "+00:00")).timestamp()
+    except ValueError:
+        return None
 
 
 def _endpoint() -> str:

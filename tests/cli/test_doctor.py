@@ -20,6 +20,7 @@ import pytest
 import requests
 import trustme
 from support.cli import drivebuild, refused
+from support.hosts import npu_host, npu_smi
 from support.proxy import counting_proxy
 
 from builder.cli import doctor as doctor_module
@@ -446,7 +447,7 @@ def test_the_real_recipes_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None
     assert "quay.io" in text
     refused(drivebuild("doctor", "--network", "nobody"), 4)
     refused(drivebuild("doctor", "--network", "--platform", "nowhere"), 4)
-    assert "add --network" in refused(drivebuild("doctor", "streampetr"), 2)
+    refused(drivebuild("doctor", "nobody"), 4)
 
 
 # --- this machine --------------------------------------------------------------------------------
@@ -466,10 +467,10 @@ class Engine:
         return Known(version="26.1", architecture="x86_64", root="/var/lib/docker")
 
 
-def here(monkeypatch: pytest.MonkeyPatch, engine: Any = None) -> dict[str, dict[str, str]]:
+def here(monkeypatch: pytest.MonkeyPatch, engine: Any = None, words: tuple[str, ...] = ()) -> dict[str, dict[str, str]]:
     monkeypatch.setattr("builder.engine.host.connect", engine if callable(engine) else Engine)
     monkeypatch.setattr("builder.engine.host.require_buildx", lambda _: "0.13")
-    result = drivebuild("doctor", "--json")
+    result = drivebuild("doctor", "--json", *words)
     data = json.loads(result.output)
     assert data["ok"] is (result.exit_code == 0)
     assert result.exit_code in (0, 6)
@@ -542,3 +543,124 @@ def test_a_folder_that_is_no_store(monkeypatch: pytest.MonkeyPatch, alone: Path)
 def test_a_mistake_in_the_configuration(alone: Path) -> None:
     (alone / "drivebuild.yaml").write_text("mirorrs: {}\n")
     assert "drivebuild.yaml:1:1: configuration: unknown key 'mirorrs'" in refused(drivebuild("doctor"), 2)
+
+
+# --- NPUs, folders, limits -----------------------------------------------------------------------
+
+
+def at(root: Path, monkeypatch: pytest.MonkeyPatch, *words: str) -> dict[str, dict[str, str]]:
+    return here(monkeypatch, words=("--root", str(root), *words))
+
+
+def test_a_machine_without_npus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert at(tmp_path, monkeypatch)["NPUs"]["state"] == "warn"
+    found = at(tmp_path, monkeypatch, "panoocc")
+    assert found["NPUs"]["state"] == "FAIL"
+    assert found["NUSCENES_ROOT"]["state"] == "FAIL"
+    assert "driver" not in found
+    found = at(tmp_path, monkeypatch, "panoocc", "--platform", "debian-12-cpu")
+    assert "NPUs" not in found
+
+
+def test_a_machine_with_npus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, alone: Path) -> None:
+    for name in ("data", "prepared", "weights"):
+        (alone / name).mkdir()
+    (alone / ".env").write_text("NUSCENES_ROOT='data'\nPREPARED_ROOT=./prepared # here\nexport WEIGHTS_ROOT=weights\n")
+    found = at(npu_host(tmp_path / "host"), monkeypatch, "panoocc")
+    states = {about: check["state"] for about, check in found.items()}
+    for about in ("NPUs", "driver", "firmware", "npu-smi", "driver's files", "group 1000", "memory", "open files"):
+        assert states[about] == "ok", found[about]
+    for about in ("NUSCENES_ROOT", "PREPARED_ROOT", "WEIGHTS_ROOT", "clock", "shared memory", "architecture"):
+        assert states[about] == "ok", found[about]
+    assert found["NPUs"]["found"] == "8: davinci0-7"
+    assert found["npu-smi"]["found"] == "25.0.rc1.1, 8 x 910B3, all OK"
+    assert found["driver"]["found"] == "25.0.rc1.1: in the table of CANN 8.2.RC1"
+
+
+@pytest.mark.parametrize(
+    ("about", "words", "change"),
+    [
+        ("NPUs", "davinci_manager", lambda root: (root / "dev/davinci_manager").unlink()),
+        ("driver", "is missing", lambda root: (root / "usr/local/Ascend/driver/version.info").unlink()),
+        ("npu-smi", "is missing", lambda root: (root / "usr/local/bin/npu-smi").unlink()),
+        ("npu-smi", "table", lambda root: (root / "usr/local/bin/npu-smi").write_text("#!/bin/sh\nexit 1\n")),
+        ("driver's files", "/usr/local/dcmi", lambda root: (root / "usr/local/dcmi").rmdir()),
+        ("open files", "nr_open", lambda root: (root / "proc/sys/fs/nr_open").write_text("1024\n")),
+    ],
+)
+def test_what_is_wrong_with_a_machine(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, about: str, words: str, change: Callable[[Path], object]
+) -> None:
+    root = npu_host(tmp_path / "host")
+    change(root)
+    found = at(root, monkeypatch)
+    assert found[about]["state"] == "FAIL"
+    assert words in found[about]["found"]
+    assert found[about]["advice"]
+
+
+@pytest.mark.parametrize(
+    ("about", "words", "change"),
+    [
+        ("group 1000", "alice", lambda root: (root / "etc/group").write_text("alice:x:1000:\n")),
+        ("group 1000", "none", lambda root: (root / "etc/group").write_text("torn")),
+        ("memory", "16 GiB", lambda root: (root / "proc/meminfo").write_text("MemTotal: 16777216 kB\n")),
+        ("firmware", "missing", lambda root: (root / "usr/local/Ascend/firmware/version.info").unlink()),
+        ("shared memory", "missing", lambda root: (root / "dev/shm").rmdir()),
+    ],
+)
+def test_what_is_doubtful(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, about: str, words: str, change: Callable[[Path], object]
+) -> None:
+    root = npu_host(tmp_path / "host")
+    change(root)
+    found = at(root, monkeypatch)
+    assert found[about]["state"] == "warn"
+    assert words in found[about]["found"]
+
+
+def test_an_ill_npu_and_a_busy_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    ill = at(npu_host(tmp_path / "ill", smi=npu_smi(8, ill=(3,))), monkeypatch)["npu-smi"]
+    assert (ill["state"], ill["found"]) == ("FAIL", "NPU 3 Alarm")
+    busy = at(npu_host(tmp_path / "busy", smi=npu_smi(8, busy=(1,))), monkeypatch)["npu-smi"]
+    assert busy["state"] == "warn"
+    assert "NPU 1: python (4121)" in busy["found"]
+
+
+def test_an_old_driver_fails_for_the_model_that_wants_a_newer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    root = npu_host(tmp_path / "host", driver="23.0.7", firmware="8.1.0")
+    found = at(root, monkeypatch, "panoocc")
+    assert found["driver"]["state"] == "FAIL"
+    assert "24.1.RC2" in found["driver"]["found"]
+    assert found["firmware"]["state"] == "FAIL"
+    assert at(root, monkeypatch)["driver"]["state"] == "ok"
+
+
+def test_folders_of_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, alone: Path) -> None:
+    (alone / "file").write_text("")
+    (alone / ".env").write_text("NUSCENES_ROOT=/nowhere/at/all\nWEIGHTS_ROOT=file\nRUNS_ROOT=file/runs\n")
+    monkeypatch.setenv("PREPARED_ROOT", str(tmp_path))
+    found = at(tmp_path, monkeypatch)
+    assert found["NUSCENES_ROOT"]["found"] == "/nowhere/at/all is not there"
+    assert found["WEIGHTS_ROOT"]["found"].endswith("file is no folder")
+    assert found["RUNS_ROOT"]["state"] == "FAIL"
+    assert found["PREPARED_ROOT"]["found"] == str(tmp_path)
+
+
+def test_the_ascend_runtime_the_store_and_a_clock_that_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Known:
+        def facts(self) -> Facts:
+            return Facts(
+                version="26.1",
+                architecture="x86_64",
+                root="/nowhere",
+                runtimes=("ascend", "runc"),
+                driver="overlayfs",
+                containerd_store=True,
+                clock=1e9,
+            )
+
+    found = here(monkeypatch, Known)
+    assert found["ascend runtime"]["found"].startswith("there")
+    assert "containerd" in found["image store"]["found"]
+    assert found["clock"]["state"] == "warn"
