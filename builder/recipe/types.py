@@ -450,6 +450,10 @@ class DataEntry(Noun, frozen=True, kw_only=True):
     generated: bool = False
     readers: tuple[JobKind, ...] = ()
     """Kinds of jobs that read it; none named: all that read data."""
+    required: bool = True
+    """Whether anything reads it; a README may list what nothing does."""
+    parts: tuple[Name, ...] = ()
+    """Pieces of the entry with a download or a name of their own that are read, too: a map expansion, CAN messages."""
     url: Url | None = None
     note: Line = ""
 
@@ -460,6 +464,8 @@ class Data(Noun, frozen=True, kw_only=True):
     dataset: Name
     root: Path
     entries: tuple[DataEntry, ...]
+    sensors: tuple[Literal["camera", "lidar", "radar"], ...] = ("camera", "lidar", "radar")
+    """Kinds of sensors whose files are opened, by the conversion or in training."""
     note: Line = ""
 
 
@@ -491,8 +497,6 @@ class Job(Noun, frozen=True, kw_only=True):
     log: OptionalPath = ""
     success: Line = ""
     """A regular expression that a line must match: upstream scripts exit 0 after a failed training."""
-    failure: Line = ""
-    """A regular expression of lines that mean a failure, whatever the exit status."""
     checkpoint: OptionalGlob = ""
     """What is evaluated, below the outputs of an earlier training; the newest becomes the variable CHECKPOINT."""
     quiet_minutes: Annotated[int, Meta(ge=1, le=1440)] = 30
