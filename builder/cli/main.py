@@ -183,4 +183,19 @@ def run() -> None:
 
 
 # Each module adds its commands to `app`; they import nothing heavy at their top.
-from builder.cli import build, bundle, data, doctor, fetch, inspect, lock, patch, render, results, store, verify  # noqa: E402, F401
+from builder.cli import (
+    build,
+    bundle,
+    data,
+    doctor,
+    fetch,
+    inspect,
+    lock,
+    patch,
+    render,
+    results,
+    run as _run,
+    runs,
+    store,
+    verify,
+)  # noqa: E402, F401

@@ -1,0 +1,1 @@
+"""Logs of trainings and evaluations: read while they are written, summarised, held against the published tables."""
