@@ -183,19 +183,5 @@ def run() -> None:
 
 
 # Each module adds its commands to `app`; they import nothing heavy at their top.
-from builder.cli import (
-    build,
-    bundle,
-    data,
-    doctor,
-    fetch,
-    inspect,
-    lock,
-    patch,
-    render,
-    results,
-    run as _run,
-    runs,
-    store,
-    verify,
-)  # noqa: E402, F401
+from builder.cli import build, bundle, data, doctor, fetch, inspect, lock, patch, render, results, runs, store, verify  # noqa: E402, F401
+from builder.cli import run as _run  # noqa: E402, F401

@@ -8,12 +8,17 @@ from pathlib import Path
 
 from builder.errors import BuildError
 
-__all__ = ["build_folder", "cache_folder", "make_folder", "trees_folder"]
+__all__ = ["build_folder", "cache_folder", "make_folder", "state_folder", "trees_folder"]
 
 
 def build_folder(tag: str) -> Path:
     """Return the folder of an image's record and logs. It need not be there."""
     return _home("XDG_STATE_HOME", ".local/state") / "builds" / re.sub(r"[^A-Za-z0-9._-]+", "_", tag)
+
+
+def state_folder() -> Path:
+    """Return the folder of records and locks. It need not be there."""
+    return _home("XDG_STATE_HOME", ".local/state")
 
 
 def trees_folder() -> Path:

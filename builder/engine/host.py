@@ -57,6 +57,8 @@ class Image:
     architecture: str
     config: Mapping[str, Any]
     layers: tuple[str, ...]
+    digest: str = ""
+    """The one a registry knows it by; empty for an image that was never in one."""
 
 
 class Engine:
@@ -65,6 +67,11 @@ class Engine:
     def __init__(self, client: docker.APIClient) -> None:
         # Its stubs leave half of the methods without types.
         self._client: Any = client
+
+    @property
+    def client(self) -> Any:
+        """The docker SDK's client, for builder/engine/containers.py."""
+        return self._client
 
     def facts(self) -> Facts:
         """Return version, architecture and data folder."""
@@ -94,6 +101,7 @@ class Engine:
             architecture=_ARCHITECTURES.get(str(found.get("Architecture")), str(found.get("Architecture"))),
             config=found.get("Config") or {},
             layers=tuple((found.get("RootFS") or {}).get("Layers") or ()),
+            digest=next((str(each).partition("@")[2] for each in found.get("RepoDigests") or ()), ""),
         )
 
     def history(self, name: str) -> tuple[str, ...]:

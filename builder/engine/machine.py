@@ -54,6 +54,11 @@ class Machine:
         wanted = [*(f"dev/davinci{number}" for number in devices), *(f"dev/{name}" for name in MANAGERS), *MOUNTED]
         return tuple(f"/{path}" for path in wanted if not self._there(path))
 
+    def driver(self) -> str:
+        """Return the driver's version, or nothing when none is installed."""
+        said = parse_version_info(self._read(DRIVER))
+        return said.get("Version", "") or said.get("package_version", "")
+
     def memory(self) -> int:
         """Return the bytes of memory, or 0 when the kernel does not say."""
         match = re.search(r"^MemTotal:\s*(\d+) kB", self._read("proc/meminfo"), re.MULTILINE)
