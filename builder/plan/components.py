@@ -41,7 +41,7 @@ def _changed_source_stage(
         "root": f"/build/{use.name}",
         "directory": ".",
         "trees": (),
-        "outputs": (),
+        "links": (),
         **step_inputs(steps, scope.catalog, patch_in=".", upstream=origin),
     }
     return StageSpec(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 
+from builder.plan.jobs import job_table, links, torch_home
 from builder.plan.locks import merged
 from builder.plan.manifest import MANIFEST
 from builder.plan.scope import Scope
@@ -86,16 +88,11 @@ def tree_stage(scope: Scope) -> StageSpec:
         "root": scope.workspace,
         "directory": model.tree.directory,
         "trees": trees,
-        "outputs": _outputs(model),
+        "links": tuple({"path": link.path, "target": link.target} for link in links(model)),
         **step_inputs(scope.tree_steps(), scope.catalog, patch_in=model.tree.directory, upstream=model.tree.source),
     }
     uses = (f"src-{model.tree.source}", "tools", *inputs["sources"], *(tree["stage"] for tree in trees))
     return StageSpec(name="tree", template="tree", base="build-base", inputs=inputs, uses=uses)
-
-
-def _outputs(model: Model) -> tuple[str, ...]:
-    """Return the folders that jobs write: they exist in the image, so that a volume there belongs to its user."""
-    return tuple(sorted({output for job in model.jobs for output in job.outputs}))
 
 
 def overlay_stages(scope: Scope) -> Iterator[StageSpec]:
@@ -122,13 +119,16 @@ def image_stage(scope: Scope, overlays: tuple[str, ...]) -> StageSpec:
     """Return the last stage; `overlays` are the names of the stages laid over the wheels."""
     model, platform = scope.model, scope.platform
     stub = scope.cann_way == "stub"
+    table = job_table(model, platform, scope.variant, dict(scope.choice))
+    home = {"TORCH_HOME": torch_home(model)} if torch_home(model) else {}
     inputs = {
         "overlays": overlays,
         "tree": "tree",
         "site_packages": VENV_SITE.format(series=scope.series),
         "workspace": scope.workspace,
         "directory": model.tree.directory,
-        "environment": dict(sorted({**platform.environment, **model.environment}.items())),
+        "environment": dict(sorted({**platform.environment, **model.environment, **home}.items())),
+        "jobs": json.dumps(table, indent=1, ensure_ascii=False),
         "labels": _labels(scope),
         "refused": _npu_commands(model) if stub else (),
         "twin": platform.twin,

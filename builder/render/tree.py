@@ -12,7 +12,7 @@ from builder.plan.make import make_plan
 from builder.plan.stage import Plan
 from builder.recipe.types import Catalog
 from builder.render.bake import render_bake
-from builder.render.compose import render_compose, render_compose_root
+from builder.render.compose import render_compose_all
 from builder.render.dockerfile import render_dockerfile
 from builder.render.schema import render_schemas
 
@@ -54,9 +54,7 @@ def render_tree(catalog: Catalog, templates: Mapping[str, str]) -> dict[str, str
     plans = tuple(all_plans(catalog))
     tree = {plan.dockerfile: render_dockerfile(plan, templates) for plan in plans}
     tree["dockerfiles/docker-bake.json"] = render_bake(plans)
-    for model in catalog.models.values():
-        tree[f"compose/{model.name}.yaml"] = render_compose(catalog, model, templates)
-    tree["compose.yaml"] = render_compose_root(catalog, templates)
+    tree |= render_compose_all(catalog, templates)
     tree |= render_schemas()
     return dict(sorted(tree.items()))
 

@@ -12,7 +12,7 @@ from builder import __version__
 from builder.errors import SourceError
 from builder.plan.stage import Plan
 from builder.recipe.types import Catalog
-from builder.render.compose import render_compose, render_compose_root
+from builder.render.compose import render_compose_all
 from builder.render.dockerfile import render_dockerfile
 from builder.source.bundleform import Image
 
@@ -73,10 +73,8 @@ def bundle_texts(
     """
     texts = {plan.dockerfile: render_dockerfile(plan, templates) for plan in plans}
     models = {plan.model.name: plan.model for plan in plans}
-    for model in models.values():
-        texts[f"compose/{model.name}.yaml"] = render_compose(catalog, model, templates)
-    # The root file includes the others, so it must not name any that are not here.
-    texts["compose.yaml"] = render_compose_root(replace(catalog, models=models), templates)
+    # A root file includes the others, so it must not name any that are not here.
+    texts |= render_compose_all(replace(catalog, models=models), templates)
     texts |= _recipe_texts(folders)
     texts["README.md"] = _readme(plans, own=len(folders) - 1, architecture=architecture)
     return texts

@@ -8,7 +8,9 @@ if [ -r /opt/drivebuild/refused ]; then
     {
         read -r platform
         while read -r script; do
-            if [[ " $* " == *"$script"* ]]; then
+            # As a word of its own, or at the end of a path; within `bash -c '...'` as well.
+            edge="[[:space:]\"';&|()]"
+            if [ -n "$script" ] && [[ " $* " =~ (/|$edge)"$script"$edge ]]; then
                 echo "drivebuild: this image cannot run $script: its CANN is a link-only stand-in, good for imports," \
                     "compiling and checks. Build the model for $platform and run that image on a machine with NPUs." >&2
                 exit 125

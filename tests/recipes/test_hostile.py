@@ -307,7 +307,14 @@ RICH: dict[str, Any] = {
             "root": "data",
             "note": "n",
             "entries": [
-                {"path": "maps", "kind": "folder", "generated": True, "url": "https://example.org/x", "note": "n"}
+                {
+                    "path": "maps",
+                    "kind": "folder",
+                    "generated": True,
+                    "readers": ["eval"],
+                    "url": "https://example.org/x",
+                    "note": "n",
+                }
             ],
         },
         "weights": [
@@ -331,6 +338,7 @@ RICH: dict[str, Any] = {
                 "outputs": ["out"],
                 "log": "out/log",
                 "success": "ok",
+                "checkpoint": "out/*/x.pth",
                 "on": "npu",
                 "when": {"opt": "one"},
                 "note": "n",

@@ -359,11 +359,11 @@ def test_the_files_for_people(catalog: Catalog, templates: dict[str, str], tmp_p
     texts = bundle_texts(catalog, plans, templates, folders=(paths.RECIPES, own), architecture="aarch64")
     assert texts[plans[0].dockerfile].startswith("# NOTE")
     assert {name for name in texts if name.startswith("compose")} == {
-        "compose.yaml",
-        "compose/streampetr.yaml",
-        "compose/panoocc.yaml",
+        *("compose.yaml", "compose/panoocc.yaml", "compose/streampetr.yaml"),
+        *("compose.ascend.yaml", "compose/ascend/panoocc.yaml", "compose/ascend/streampetr.yaml"),
+        *("compose.cpu.yaml", "compose/cpu/panoocc.yaml", "compose/cpu/streampetr.yaml"),
     }
-    assert "flashocc" not in texts["compose.yaml"]
+    assert not any("flashocc" in texts[name] for name in ("compose.yaml", "compose.ascend.yaml", "compose.cpu.yaml"))
     assert texts["recipes/own-1/models/mine.yaml"] == "name: mine\n"
     assert texts["recipes/own-1/locks/plat/mine.x86_64.txt"] == "# a lock\n"
     assert not any("notes" in name for name in texts)
