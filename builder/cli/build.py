@@ -21,6 +21,7 @@ from builder.cli.options import (
     parse_pins,
     variant_of,
 )
+from builder.cli.signals import ends_like_ctrl_c
 from builder.errors import UsageError
 
 if TYPE_CHECKING:
@@ -219,7 +220,7 @@ def _build(settings: Settings, plan: Plan, dockerfile: str, choices: Choices, wo
         replaced={item.stage for item in choices.sources},
         quiet=quiet,
     )
-    with supplied(settings, plan, wanted, engine=engine, runner=runner) as supply:
+    with ends_like_ctrl_c(), supplied(settings, plan, wanted, engine=engine, runner=runner) as supply:
         if not choices.offline:
             mirror = settings.network().mirror_of(plan.platform.system)
             ensure_base(plan.platform, engine=engine, runner=runner, say=Say(quiet=quiet), mirror=mirror)

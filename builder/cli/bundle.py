@@ -25,6 +25,7 @@ from builder.cli.options import (
     parse_pins,
     variant_of,
 )
+from builder.cli.signals import ends_like_ctrl_c
 from builder.errors import UsageError
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def bundle(
         architecture=architecture,
         fetch=_fetch(settings, plans, arch, opened.root, weights=not no_weights),
     )
-    with closing(Meter("packed")) as meter:
+    with closing(Meter("packed")) as meter, ends_like_ctrl_c():
         written = write_bundle(manifest, texts, opened, output, observe=meter)
     _print_manifest(manifest)
     _print_facts(
@@ -151,7 +152,7 @@ def unbundle(
     target = output or Path(file.stem)
     # Before a store is made for what is no bundle.
     bundle_name(file)
-    with closing(Meter("unpacked")) as meter:
+    with closing(Meter("unpacked")) as meter, ends_like_ctrl_c():
         restored = unpack(
             file,
             Store.make(_folder(settings, store)),

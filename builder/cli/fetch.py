@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import threading
 import time
@@ -16,6 +15,7 @@ import typer
 from builder.cli.main import Settings, app
 from builder.cli.options import Architecture as Arch
 from builder.cli.options import AsJson, Lto, Options, Pins, Platform, Variant, parse_options, parse_pins, variant_of
+from builder.cli.signals import ends_like_ctrl_c
 from builder.errors import PlanError, SourceError, UsageError
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def fetch_shown(
     from builder.source.fetch import fetch as bring
 
     todo = len(missing(needs, store))
-    with _watched(todo, quiet=quiet) as observer, _ends_like_ctrl_c():
+    with _watched(todo, quiet=quiet) as observer, ends_like_ctrl_c():
         return bring(
             needs,
             store,
@@ -187,24 +187,6 @@ def _store(settings: Settings, named: Path | None) -> Store:
     if folder is None:
         raise UsageError("fetch needs a store", hint="--store DIR: a new folder, or a store that is there already")
     return Store.make(folder.expanduser())
-
-
-@contextmanager
-def _ends_like_ctrl_c() -> Iterator[None]:
-    """`kill` and a closed terminal end a fetch in order: git would go on alone."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(_number: int, _frame: object) -> None:
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager

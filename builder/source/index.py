@@ -132,10 +132,9 @@ def _asked(group: tuple[Package, ...], ask: Ask) -> tuple[dict[str, IndexFile], 
 
 
 def _command(package: Package, base: Path) -> tuple[str, ...]:
-    # In its own folder: the configuration of the project in which somebody calls drivebuild is none of its business;
-    # the user's own, which may name an index, is.
+    # Without uv's configuration files, as `lock` and the builds: an index comes from drivebuild's own, or the environment.
     return (
-        find_uv(), "--directory", str(base), "pip", "compile", "requirements.in", "--no-deps",
+        find_uv(), "--directory", str(base), "--no-config", "pip", "compile", "requirements.in", "--no-deps",
         "--python-version", package.python,
         "--python-platform", f"{package.architecture}-manylinux_2_28",
         "--format", "pylock.toml", "--output-file", "pylock.toml",

@@ -565,6 +565,63 @@ def test_control_c_leaves_nothing(site: Site, large: Path, part: float) -> None:
     assert not site.file.exists()
 
 
+SLOW = """
+import time
+from builder.cli.bundle import Meter
+shown = Meter.__call__
+def slowly(self, done, total):
+    if done * 2 > total and not hasattr(self, "slow"):
+        self.slow = True
+        print("half", flush=True)
+        time.sleep(60)
+    shown(self, done, total)
+Meter.__call__ = slowly
+"""
+"""Python for `interrupted`: stays in the middle of a bundle until a signal comes."""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signals_leave_nothing_unpacked(site: Site, large: Path, number: int) -> None:
+    words = ("unbundle", str(large), "--store", str(site.store.root), "--output", str(site.output), "--any-arch")
+    assert interrupted(number, *words) == (130, "interrupted\n")
+    site.is_untouched()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signals_leave_no_half_bundle(tmp_path: Path, number: int) -> None:
+    """In the command itself, whose plan and needs are those of a store of this test's."""
+    store = bundles.fill(tmp_path / "store", MEGABYTES)
+    known = f"""
+import types, builder.cli.bundle as module
+from builder.source.store import Store
+from pathlib import Path
+entries = Store(Path({str(store.root)!r})).entries()
+found = tuple(types.SimpleNamespace(key=one.key, title=one.file) for one in entries)
+module._needs = lambda *_words, **_more: found
+"""
+    target = tmp_path / "out" / "b"
+    words = ("bundle", "flashocc", "--platform", "debian-12-cpu", "--store", str(store.root), "-o", str(target))
+    assert interrupted(number, *words, before=known) == (130, "interrupted\n")
+    assert list(target.parent.iterdir()) == []
+
+
+def interrupted(number: int, *words: str, before: str = "") -> tuple[int, str]:
+    """Run drivebuild as a process of its own and send it a signal in the middle; return how it ended."""
+    code = f"import sys; sys.argv[0] = 'drivebuild'\n{before}\n{SLOW}\nfrom builder.cli.main import run; run()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *words],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout
+    assert process.stdout.readline() == "half\n", process.communicate()[1]
+    process.send_signal(number)
+    said = process.communicate(timeout=30)[1]
+    return process.returncode, said
+
+
 def killed_at(call: int, what: str) -> str:
     """Return Python that kills its own process, as kill -9 does, at some call of a function that publishes."""
     return f"""

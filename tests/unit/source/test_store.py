@@ -11,7 +11,6 @@ import pytest
 from builder.errors import SourceError
 from builder.source.entry import entry_path, entry_text, parse_entry, safe_name
 from builder.source.pace import Pace
-from builder.source.progress import Progress
 from builder.source.store import MARKER, Entry, Store
 
 
@@ -178,17 +177,3 @@ def test_pace() -> None:
         pace.note(second, 1900)
     assert pace.speed(39) == 0
     assert pace.left(39, 2900) is None
-
-
-def test_progress() -> None:
-    progress = Progress(3)
-    progress.begin("a", 500, 1000)
-    progress.view(0)
-    progress.advance("a", 100)
-    view = progress.view(1)
-    assert (view.done, view.total, view.unknown, view.speed) == (600, 1000, 2, 100)
-    # 400 are left of the first, and 1000 of each of the two that nobody knows the size of.
-    assert view.left == 24
-    progress.end("a", "a: broke off")
-    view = progress.view(2)
-    assert (view.finished, view.failed, view.running, view.news) == (0, 1, (), ("a: broke off",))
