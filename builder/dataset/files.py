@@ -142,7 +142,7 @@ def _radar(head: bytes, tail: bytes, size: int) -> str:
 
 
 def _json(head: bytes, tail: bytes, size: int) -> str:
-    return "" if head.lstrip()[:1] in (b"[", b"{") and tail.rstrip()[-1:] in (b"]", b"}") else CUT_JSON
+    return "" if head.lstrip()[:1] + tail.rstrip()[-1:] in (b"[]", b"{}") else CUT_JSON
 
 
 _DEEP: dict[str, Callable[[bytes, bytes, int], str]] = {

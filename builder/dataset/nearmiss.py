@@ -10,7 +10,7 @@ from builder.dataset.nuscenes import DOWNLOADS, VERSIONS, download_of
 __all__ = ["explain_missing", "find_archive", "looks_like_root", "other_roots"]
 
 _ARCHIVES = (".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar", ".zip")
-_TOPS = ("samples", "sweeps", "maps")
+_TOPS = ("samples", "sweeps", "maps", "lidarseg", "panoptic")
 _MOST = 200
 """Entries of a folder that are looked at: a folder of a million files is not what was meant."""
 
@@ -52,7 +52,7 @@ def _instead(root: Path, parent: Path, name: str, path: str) -> str:
         if _plain(sibling.name) == _plain(name) and sibling.name != name:
             return f"there is {sibling.name!r}; it has to be named {name!r}"
     for folder in _entries(parent):
-        if folder.is_dir() and folder.name not in (*VERSIONS, *_TOPS) and (folder / name).exists():
+        if folder.is_dir() and (parent != root or folder.name not in (*VERSIONS, *_TOPS)) and (folder / name).exists():
             return f"it lies one level too deep, in {folder}: move it to {parent}"
     if (parent.parent / name).exists():
         return f"it lies one level too high: {parent.parent / name}; move it to {parent}"

@@ -29,6 +29,8 @@ __all__ = [
 ]
 
 BLOCK = 16 << 20
+TRIES = 8
+"""Blocks that are put together before a table counts as damaged: so much of it is held at most."""
 _SPACE = b" \t\r\n"
 
 
@@ -124,30 +126,42 @@ def read_rows(path: Path, kind: type[T], *, block: int = BLOCK) -> Iterator[list
     decoder = msgspec.json.Decoder(list[kind])  # type: ignore[valid-type]
     try:
         with path.open("rb") as file:
-            for part in _parts(file, block):
-                yield decoder.decode(part)
+            yield from _decoded(decoder, _parts(file, block))
     except msgspec.ValidationError as error:
         raise TableError(f"a row is not as the schema says: {error}") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise TableError(_reason(path, error)) from error
 
 
-def _parts(file: BinaryIO, block: int) -> Iterator[bytes]:
-    """Yield the file as JSON arrays; each ends where a row ends."""
+def _decoded(decoder: msgspec.json.Decoder[list[T]], parts: Iterator[tuple[bytes, bool]]) -> Iterator[list[T]]:
+    held, tries = b"", 0
+    for text, last in parts:
+        array = held + text[1:] if held else text
+        try:
+            rows = decoder.decode(array if last else array + b"]")
+        except msgspec.ValidationError:
+            raise
+        except msgspec.DecodeError:
+            # What looked like the end of a row stood in a text: the next part belongs to it.
+            if last or tries == TRIES:
+                raise
+            held, tries = array + b",", tries + 1
+            continue
+        held, tries = b"", 0
+        yield rows
+
+
+def _parts(file: BinaryIO, block: int) -> Iterator[tuple[bytes, bool]]:
+    """Yield the file as JSON arrays without their closing bracket, but for the last; and whether it is that one."""
     held = file.read(block)
-    if len(held) < block:
-        yield held
-        return
-    held = held.lstrip(_SPACE)
-    opened = held.startswith(b"[")
-    held = held[1:] if opened else held
+    opened = held.lstrip(_SPACE).startswith(b"[")
     while more := file.read(block):
         held += more
         cut = _row_end(held) if opened else 0
         if cut:
-            yield b"[" + held[:cut] + b"]"
-            held = held[held.index(b",", cut) + 1 :]
-    yield b"[" + held if opened else held
+            yield held[:cut], False
+            held = b"[" + held[held.index(b",", cut) + 1 :]
+    yield held, True
 
 
 def _row_end(held: bytes) -> int:
