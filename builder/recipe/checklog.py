@@ -21,6 +21,8 @@ def model_log(catalog: Catalog, model: Model, doc: Document) -> Iterator[Mistake
         return
     wanted = ("step", "stamp") if log.steps.time == "stamps" else ("step",)
     yield from _pattern(doc, ("log", "steps", "match"), log.steps.match, wanted=wanted, known=HEAD)
+    if log.steps.ends:
+        yield from _pattern(doc, ("log", "steps", "ends"), log.steps.ends, wanted=(), known=())
     for index, metric in enumerate(log.metrics):
         yield from _pattern(doc, ("log", "metrics", index, "match"), metric.match, wanted=("value",), known=("value",))
     yield from _units(doc, log)

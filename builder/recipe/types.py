@@ -534,6 +534,8 @@ class StepLine(Noun, frozen=True, kw_only=True):
     """What stands between two pairs."""
     equals: Annotated[Line, Meta(min_length=1)] = ": "
     """What stands between a name and its number."""
+    ends: Line = ""
+    """Regular expression that whole lines end with: one that was cut off in its time must not be read."""
     names: StepNames = StepNames()
     first_epoch: Annotated[int, Meta(ge=0, le=1)] = 1
     """The number of the first epoch in the log."""

@@ -37,6 +37,7 @@ class StepReader:
     def __init__(self, steps: StepLine) -> None:
         self._steps = steps
         self._head = re.compile(steps.match, re.ASCII)
+        self._end = re.compile(steps.ends, re.ASCII) if steps.ends else None
         self._groups = frozenset(self._head.groupindex)
         names = steps.names
         self._cleaned: dict[str, str] = {}
@@ -54,7 +55,7 @@ class StepReader:
         found = self._head.search(line)
         if not found:
             return None
-        if self._head.search(line, found.end()):
+        if self._head.search(line, found.end()) or (self._end and not self._end.search(line, found.end())):
             return self._tear()
         pairs: dict[str, float] = {}
         equals = self._steps.equals

@@ -25,7 +25,7 @@
     const grid = night ? "#374151" : "#e5e7eb";
     const back = night ? "#111827" : "#ffffff";
     for (const plot of figures()) {
-      plot.setv({ background_fill_color: back, border_fill_color: back, outline_line_color: grid });
+      plot.setv({ outline_line_color: grid });
       if (plot.title) {
         plot.title.setv({ text_color: text, text_font_size: "15px" });
       }
@@ -55,7 +55,7 @@
     }
     for (const plot of figures()) {
       for (const tool of plot.toolbar.tools) {
-        if (tool.event_type === "pan") {
+        if ([tool.event_type].flat().includes("pan")) {
           tool.active = false;
         }
       }

@@ -83,10 +83,14 @@ def _title(reports: Sequence[Report]) -> str:
 
 
 def _labels(reports: Sequence[Report]) -> Iterator[str]:
-    """Yield a short name for each run that no other has."""
+    """Yield a short name for each run that no other has: what all names begin with is left out."""
+    names = [clean(report.source.name).split("/") for report in reports]
+    common = 0
+    while len(names) > 1 and all(len(name) > common + 1 and name[common] == names[0][common] for name in names):
+        common += 1
     seen: set[str] = set()
-    for number, report in enumerate(reports, 1):
-        label = clean(report.source.name)
+    for number, name in enumerate(names, 1):
+        label = "/".join(name[common:])
         if len(label) > LABEL:
             label = f"…{label[-LABEL:]}"
         label = f"{number}: {label}" if label in seen else label

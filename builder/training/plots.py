@@ -77,7 +77,7 @@ def _kinds(reports: Sequence[Report], labels: Sequence[str]) -> Iterator[tuple[s
         series = reports[0].series
         parts = list(series.parts.items())[:PARTS]
         yield (
-            "Other figures of the step lines",
+            "Other figures",
             "value",
             [
                 (name, COLOURS[index % len(COLOURS)], *thin(series.at, values), "solid" if index < 8 else "dashed")
@@ -107,16 +107,21 @@ def _figure(title: str, unit: str, curves: Sequence[Curve], shared: Any) -> Any:
 
     plot = figure(
         title=title,
-        height=300 + 22 * len(curves),
+        height=280 + 22 * len(curves) * (len(curves) > 1),
+        min_border_left=74,
+        min_border_right=16,
         sizing_mode="stretch_width",
         x_range=shared,
         x_axis_label="step",
         y_axis_label=unit,
-        tools="xpan,xbox_zoom,xwheel_zoom,box_zoom,reset,save",
+        tools="xpan,xbox_zoom,xwheel_zoom,reset,save",
         active_drag="xbox_zoom",
         active_scroll=None,
         toolbar_location="above",
-        output_backend="canvas",
+        background_fill_color=None,
+        border_fill_color=None,
+        # BokehJS clears its canvas half a pixel off: without the cut, a line of the last picture stays at two edges.
+        styles={"clip-path": "inset(1px 0 0 1px)"},
     )
     plot.toolbar.logo = None
     plot.xaxis.formatter = NumeralTickFormatter(format="0,0")
@@ -134,6 +139,7 @@ def _figure(title: str, unit: str, curves: Sequence[Curve], shared: Any) -> Any:
         tips = [("step", "@x{0,0}"), (unit, "@y{0.[00000]}")]
         # One tool for each curve: the tip's colour says which, and no text of the log gets into it.
         plot.add_tools(HoverTool(renderers=[line], tooltips=tips, mode="mouse", line_policy="nearest", visible=False))
-    legend = Legend(items=items, click_policy="hide", orientation="vertical", name="legend")
-    plot.add_layout(legend, "below")
+    if len(items) > 1:
+        legend = Legend(items=items, click_policy="hide", orientation="vertical", location="top_left", margin=0)
+        plot.add_layout(legend, "below")
     return plot
