@@ -132,7 +132,7 @@ def _asked(group: tuple[Package, ...], ask: Ask) -> tuple[dict[str, IndexFile], 
 
 
 def _command(package: Package, base: Path) -> tuple[str, ...]:
-    # Without uv's configuration files, as `lock` and the builds: an index comes from drivebuild's own, or the environment.
+    # Without uv's configuration files, as `lock`: an index comes from drivebuild's own, or from the environment.
     return (
         find_uv(), "--directory", str(base), "--no-config", "pip", "compile", "requirements.in", "--no-deps",
         "--python-version", package.python,
