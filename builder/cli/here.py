@@ -173,10 +173,10 @@ def _machine(runner: SystemRunner, patient: Patient, facts: Facts | None) -> Ite
         cann = patient.platform.cann if patient.platform else None
         yield from machine.npu_findings(cann, wanted=patient.asked)
         yield _ascend_runtime(facts)
-        yield from machine.limit_findings(largest)
+        yield from machine.limit_findings(largest, wanted=patient.asked)
     else:
         # On a CPU a job gets a few GiB of shared memory: builder/render/compose.py.
-        yield from machine.limit_findings(min(largest, 8))
+        yield from machine.limit_findings(min(largest, 8), wanted=False)
 
 
 def _ascend_runtime(facts: Facts | None) -> Finding:

@@ -1,4 +1,4 @@
-"""What the command line of `run` asks for, as an order; what cannot be meant is refused before anything is looked at."""
+"""What the command line of `run` asks for, as an order; what cannot be meant is refused before anything else."""
 
 from __future__ import annotations
 

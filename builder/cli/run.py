@@ -103,7 +103,7 @@ def run(
     if dry_run:
         _print_dry_run(scene, order)
         return
-    folder = _launch(scene, order, no_build=no_build)
+    folder = _launch(scene, order, context, no_build=no_build)
     if detach:
         _detach(folder)
         return
@@ -151,22 +151,36 @@ def _number(site: Site, name: str, own: int) -> int:
 # --- before the start ------------------------------------------------------------------------------
 
 
-def _launch(scene: _Scene, order: Order, *, no_build: bool) -> RunFolder:
+def _launch(scene: _Scene, order: Order, context: typer.Context, *, no_build: bool) -> RunFolder:
     from builder.engine.launch import devices_lock, launch, prepare
     from builder.engine.supervise import settle
     from builder.plan.jobs import job_kind
 
     settle(scene.containers)
+    order = _fitting(scene, order)
     with devices_lock(wanted=bool(order.npus)):
         image = scene.engine.image(order.image)
         _check(scene, order, image, no_build=no_build)
         if image is None:
-            image = _built(scene, order)
+            image = _built(scene, order, context)
         folder = prepare(order, scene.site, scene.config, image)
         if job_kind(order.job) == "shell":
             _hand_over(scene, order, folder)
         launch(order, scene.site, folder, scene.runner, scene.containers)
     return folder
+
+
+def _fitting(scene: _Scene, order: Order) -> Order:
+    """Ask for no more open files than this engine can give: it would refuse to start the container at all."""
+    from dataclasses import replace
+
+    from builder.engine.machine import OPEN_FILES, Machine
+
+    most = Machine(order.host, scene.runner).most_open_files()
+    if not most or most >= OPEN_FILES or not order.npus:
+        return order
+    typer.echo(f"the engine can give a container {most} open files, not {OPEN_FILES}; `drivebuild doctor`", err=True)
+    return replace(order, open_files=most)
 
 
 def _check(scene: _Scene, order: Order, image: Image | None, *, no_build: bool) -> None:
@@ -205,14 +219,12 @@ def _image_words(order: Order) -> list[str]:
     return [*words, *(["--variant", order.variant] if order.variant != "stock" else [])]
 
 
-def _built(scene: _Scene, order: Order) -> Image:
-    import click
-
+def _built(scene: _Scene, order: Order, context: typer.Context) -> Image:
     from builder.cli.build import image as build_image
 
     typer.echo(f"there is no image {order.image}; building it first")
     words = {"platform": order.platform.name, "variant": order.variant}
-    build_image(click.get_current_context(), order.model.name, **words)  # type: ignore[arg-type]
+    build_image(context, order.model.name, **words)  # type: ignore[arg-type]
     image = scene.engine.image(order.image)
     if image is None:
         raise RunError(f"the build left no image {order.image}")

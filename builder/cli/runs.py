@@ -36,6 +36,7 @@ app.add_typer(runs, name="runs")
 
 @runs.command("ls")
 def list_runs(
+    context: typer.Context,
     model: Annotated[str, typer.Argument(metavar="[MODEL]", help="Only this model's runs.")] = "",
     where: Where = None,
     count: Annotated[int, typer.Option("-n", metavar="N", min=1, help="The newest so many.")] = 20,
@@ -49,7 +50,7 @@ def list_runs(
 
     live = _running()
     found = (run for run in all_runs(_root(where)) if not model or run.path.parts[-3] == model)
-    rows = [_summary(run, live, figures=True) for run in islice(found, count)]
+    rows = [_summary(run, live, context.obj) for run in islice(found, count)]
     if as_json:
         print_json({"runs": rows})
         return
@@ -68,9 +69,8 @@ def show_run(context: typer.Context, name: RunName = "", where: Where = None, as
     from builder.cli.inspect import print_json
     from builder.engine.text import printable
 
-    del context
     run = _find(name, where)
-    summary = _summary(run, _running(), figures=True)
+    summary = _summary(run, _running(), context.obj)
     start, result = run.start(), run.result()
     if as_json:
         print_json(
@@ -182,7 +182,7 @@ def _running() -> Mapping[str, Container]:
         return {}
 
 
-def _summary(run: RunFolder, live: Mapping[str, Container], *, figures: bool) -> dict[str, Any]:
+def _summary(run: RunFolder, live: Mapping[str, Container], settings: Settings) -> dict[str, Any]:
     from builder.cli.jobview import human_duration
 
     result = run.result()
@@ -202,17 +202,17 @@ def _summary(run: RunFolder, live: Mapping[str, Container], *, figures: bool) ->
         "time": human_duration(seconds) if seconds is not None else "",
         "exit_code": result.exit_code if result else None,
         "reason": result.reason if result else None,
-        "last": _last(run) if figures else "",
+        "last": _last(run, settings),
         "folder": str(run.path),
     }
 
 
-def _last(run: RunFolder) -> str:
+def _last(run: RunFolder, settings: Settings) -> str:
     """Return the last step, loss and metrics of a run's log."""
     from builder.cli.jobview import describe
     from builder.training.progress import Progress
 
-    model = _catalog().models.get(run.path.parts[-3])
+    model = settings.catalog().models.get(run.path.parts[-3])
     if model is None:
         return ""
     job = next((each for each in model.jobs if each.name == run.path.parts[-2]), None)
@@ -223,13 +223,6 @@ def _last(run: RunFolder) -> str:
     import msgspec
 
     return describe(msgspec.structs.replace(reading, left=None))
-
-
-def _catalog() -> Any:
-    import click
-
-    settings: Settings = click.get_current_context().find_root().obj
-    return settings.catalog()
 
 
 def _coloured(status: str) -> str:

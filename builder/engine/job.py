@@ -43,6 +43,8 @@ class Order:
     memory: str = ""
     uid: int = 1000
     gid: int = 1000
+    open_files: int = 0
+    """The most that the engine can give; 0: what the service asks for."""
     host: Path = Path("/")
     """The host's root folder; another one only where a machine is made up."""
 
@@ -182,6 +184,8 @@ def tailored(config: Mapping[str, Any], order: Order, folder: RunFolder) -> dict
             DEVICES: device_text(order.npus),
         },
     }
+    if order.open_files and "nofile" in (service.get("ulimits") or {}):
+        service["ulimits"] = {**service["ulimits"], "nofile": order.open_files}
     if order.memory:
         # Without room for swap, or the limit would be twice as large.
         service |= {"mem_limit": order.memory, "memswap_limit": order.memory}

@@ -15,7 +15,7 @@ import filelock
 import msgspec
 
 from builder import __version__
-from builder.engine.containers import Containers
+from builder.engine.containers import Containers, GoneError
 from builder.engine.folders import make_folder, state_folder
 from builder.engine.host import Image
 from builder.engine.job import Order, container_name, start_command, tailored
@@ -112,11 +112,19 @@ def launch(order: Order, site: Site, folder: RunFolder, runner: Runner, containe
         _forget(folder, containers, name)
         raise
     if said.code != 0:
+        # Compose prints the engine's words first; the container itself has them without decoration.
+        why = _refusal(containers, name) or said.complaint or said.text or "no reason was given"
         _forget(folder, containers, name)
-        lines = [line for line in said.complaint.splitlines() if line.strip()] or ["no reason was given"]
         hint = f"`drivebuild doctor {order.model.name}` looks at engine, devices and folders"
-        raise RunError(f"{order.title} cannot be started: {lines[-1].strip()}", hint=hint)
+        raise RunError(f"{order.title} cannot be started: {why}", hint=hint)
     return Launched(folder=folder, container=name)
+
+
+def _refusal(containers: Containers, name: str) -> str:
+    try:
+        return containers.find(name).error
+    except GoneError:
+        return ""
 
 
 def _forget(folder: RunFolder, containers: Containers, name: str) -> None:

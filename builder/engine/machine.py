@@ -15,7 +15,7 @@ from builder.engine.npu import NpuSmi, device_text, judge_driver, judge_firmware
 from builder.engine.process import CommandMissingError, Runner
 from builder.recipe.types import Cann
 
-__all__ = ["DRIVER_GROUP", "MANAGERS", "Machine"]
+__all__ = ["DRIVER_GROUP", "MANAGERS", "OPEN_FILES", "Machine"]
 
 MANAGERS = ("davinci_manager", "devmm_svm", "hisi_hdc")
 """Devices that every container with NPUs gets beside its own."""
@@ -26,6 +26,7 @@ MOUNTED = ("usr/local/dcmi", TOOL, "usr/local/Ascend/driver", "etc/ascend_instal
 """What the compose services mount from the host; a missing one is an error of the engine's."""
 DRIVER_GROUP = 1000
 """Group of HwHiAiUser, whom the driver's files and devices belong to; the compose services add it."""
+CAP_SYS_RESOURCE = 24
 OPEN_FILES = 65536
 """What the compose services ask for; StreamPETR's README wants the limit raised."""
 GUIDE = "install Huawei's driver and firmware (HDK) for this chip, then reboot: docs/running.md"
@@ -78,7 +79,29 @@ class Machine:
         yield self._mounted()
         yield self._group()
 
-    def limit_findings(self, shm_gib: int) -> Iterator[Finding]:
+    def most_open_files(self) -> int:
+        """Return how many open files the engine may give a container; 0 where nothing limits it or nobody can tell.
+
+        A process raises a hard limit only with CAP_SYS_RESOURCE: an engine that itself runs in a container has none.
+        """
+        found = []
+        for process in self._processes("dockerd", "containerd"):
+            capable = re.search(r"^CapEff:\s*([0-9a-f]+)", self._read(f"{process}/status"), re.MULTILINE)
+            limit = re.search(r"^Max open files\s+\S+\s+(\d+)", self._read(f"{process}/limits"), re.MULTILINE)
+            if capable and limit and not int(capable[1], 16) >> CAP_SYS_RESOURCE & 1:
+                found.append(int(limit[1]))
+        return min(found, default=0)
+
+    def _processes(self, *names: str) -> Iterator[str]:
+        try:
+            numbers = [path.name for path in (self._root / "proc").iterdir() if path.name.isdigit()]
+        except OSError:
+            return
+        for number in numbers:
+            if self._read(f"proc/{number}/comm").strip() in names:
+                yield f"proc/{number}"
+
+    def limit_findings(self, shm_gib: int, *, wanted: bool) -> Iterator[Finding]:
         """Yield what there is to say about memory, shared memory and limits; `shm_gib` is the largest job's."""
         memory = self.memory()
         if memory:
@@ -87,7 +110,7 @@ class Machine:
             found = f"{memory / (1 << 30):.0f} GiB"
             yield Finding(state="warn" if short else "ok", about="memory", found=found, advice=advice if short else "")
         yield self._shm()
-        yield self._open_files()
+        yield self._open_files(wanted=wanted)
 
     def _npus(self, devices: tuple[int, ...], *, wanted: bool) -> Finding:
         if not devices:
@@ -186,7 +209,14 @@ class Machine:
         found = "each container gets its own /dev/shm, as large as its job says (shm_size)"
         return Finding(state="ok", about="shared memory", found=found)
 
-    def _open_files(self) -> Finding:
+    def _open_files(self, *, wanted: bool) -> Finding:
+        allowed = self.most_open_files()
+        if allowed and allowed < OPEN_FILES:
+            found = f"the engine may give a container {allowed}, NPU services ask for {OPEN_FILES}"
+            advice = (
+                "raise the engine's own limit (systemd: LimitNOFILE=infinity in docker.service and containerd.service)"
+            )
+            return Finding(state="FAIL" if wanted else "warn", about="open files", found=found, advice=advice)
         text = self._read("proc/sys/fs/nr_open").strip()
         most = int(text) if text.isdigit() else 0
         if most and most < OPEN_FILES:

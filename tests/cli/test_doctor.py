@@ -552,6 +552,13 @@ def at(root: Path, monkeypatch: pytest.MonkeyPatch, *words: str) -> dict[str, di
     return here(monkeypatch, words=("--root", str(root), *words))
 
 
+def small_engine(root: Path) -> None:
+    (root / "proc/7").mkdir()
+    (root / "proc/7/comm").write_text("dockerd\n")
+    (root / "proc/7/limits").write_text("Max open files            20000                20000                files\n")
+    (root / "proc/7/status").write_text("Name:\tdockerd\nCapEff:\t000001fffeffffff\n")
+
+
 def test_a_machine_without_npus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert at(tmp_path, monkeypatch)["NPUs"]["state"] == "warn"
     found = at(tmp_path, monkeypatch, "panoocc")
@@ -585,6 +592,7 @@ def test_a_machine_with_npus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, al
         ("npu-smi", "is missing", lambda root: (root / "usr/local/bin/npu-smi").unlink()),
         ("npu-smi", "table", lambda root: (root / "usr/local/bin/npu-smi").write_text("#!/bin/sh\nexit 1\n")),
         ("driver's files", "/usr/local/dcmi", lambda root: (root / "usr/local/dcmi").rmdir()),
+        ("open files", "may give a container 20000", small_engine),
         ("open files", "nr_open", lambda root: (root / "proc/sys/fs/nr_open").write_text("1024\n")),
     ],
 )
@@ -593,7 +601,7 @@ def test_what_is_wrong_with_a_machine(
 ) -> None:
     root = npu_host(tmp_path / "host")
     change(root)
-    found = at(root, monkeypatch)
+    found = at(root, monkeypatch, "panoocc")
     assert found[about]["state"] == "FAIL"
     assert words in found[about]["found"]
     assert found[about]["advice"]
