@@ -183,5 +183,20 @@ def run() -> None:
 
 
 # Each module adds its commands to `app`; they import nothing heavy at their top.
-from builder.cli import build, bundle, data, doctor, fetch, inspect, lock, patch, render, results, runs, store, verify  # noqa: E402, F401
+from builder.cli import (  # noqa: E402, F401
+    bench,
+    build,
+    bundle,
+    data,
+    doctor,
+    fetch,
+    inspect,
+    lock,
+    patch,
+    render,
+    results,
+    runs,
+    store,
+    verify,
+)
 from builder.cli import run as _run  # noqa: E402, F401

@@ -24,6 +24,7 @@ ARROWS = {
     "engine": {"recipe", "plan", "render", "engine"},
     "dataset": {"recipe", "plan", "render", "dataset"},
     "training": {"recipe", "plan", "render", "training"},
+    "bench": {"recipe", "plan", "render", "bench"},
 }
 
 

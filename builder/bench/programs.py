@@ -1,0 +1,83 @@
+"""The programs of suite `python`: pyperformance's own, and why some of them are not here. Pure."""
+
+from __future__ import annotations
+
+__all__ = ["PROGRAMS"]
+
+# Name, words for the script (a folder of pyperformance, then options as in its .toml files), whether `--fast` has it.
+#
+# Left out: what needs a package without wheels for this series of Python (crypto_pyaes, hg_startup), a web framework or
+# a build tool for the sake of one figure (dask, fastapi, sphinx, websockets), what measures the kernel's sockets rather
+# than the interpreter (asyncio_tcp, concurrent_imap), needs Python 3.12 (async_tree_eager*), measures the standard
+# library's C code over a minute (base64, async_tree's other kinds), or starts processes, whose processor time --clock
+# does not see (2to3, python_startup).
+PROGRAMS: tuple[tuple[str, tuple[str, ...], bool], ...] = (
+    ("argparse_many_optionals", ("argparse", "many_optionals"), False),
+    ("argparse_subparsers", ("argparse", "subparsers"), False),
+    ("async_generators", ("async_generators",), False),
+    ("async_tree", ("async_tree", "none"), False),
+    ("barnes_hut", ("barnes_hut",), False),
+    ("bpe_tokeniser", ("bpe_tokeniser",), False),
+    ("chameleon", ("chameleon",), False),
+    ("chaos", ("chaos",), True),
+    ("comprehensions", ("comprehensions",), True),
+    ("coroutines", ("coroutines",), True),
+    ("coverage", ("coverage",), False),
+    ("deepcopy", ("deepcopy",), True),
+    ("deltablue", ("deltablue",), True),
+    ("django_template", ("django_template",), True),
+    ("docutils", ("docutils",), False),
+    ("dulwich_log", ("dulwich_log",), False),
+    ("fannkuch", ("fannkuch",), False),
+    ("float", ("float",), True),
+    ("gc_collect", ("gc_collect",), False),
+    ("gc_traversal", ("gc_traversal",), False),
+    ("generators", ("generators",), True),
+    ("genshi", ("genshi",), True),
+    ("go", ("go",), True),
+    ("hexiom", ("hexiom",), True),
+    ("html5lib", ("html5lib",), True),
+    ("json_dumps", ("json_dumps",), True),
+    ("json_loads", ("json_loads",), True),
+    ("logging", ("logging",), True),
+    ("mako", ("mako",), True),
+    ("mdp", ("mdp",), False),
+    ("meteor_contest", ("meteor_contest",), True),
+    ("nbody", ("nbody",), True),
+    ("networkx", ("networkx", "shortest_path"), False),
+    ("nqueens", ("nqueens",), True),
+    ("pathlib", ("pathlib",), True),
+    ("pickle", ("pickle", "pickle"), True),
+    ("pickle_dict", ("pickle", "pickle_dict"), True),
+    ("pickle_list", ("pickle", "pickle_list"), True),
+    ("pickle_pure_python", ("pickle", "--pure-python", "pickle"), True),
+    ("pidigits", ("pidigits",), False),
+    ("pprint", ("pprint",), False),
+    ("pyflate", ("pyflate",), True),
+    ("raytrace", ("raytrace",), True),
+    ("regex_compile", ("regex_compile",), True),
+    ("regex_dna", ("regex_dna",), True),
+    ("regex_effbot", ("regex_effbot",), True),
+    ("regex_v8", ("regex_v8",), True),
+    ("richards", ("richards",), True),
+    ("richards_super", ("richards_super",), False),
+    ("scimark", ("scimark",), True),
+    ("spectral_norm", ("spectral_norm",), True),
+    ("sqlalchemy_declarative", ("sqlalchemy_declarative",), False),
+    ("sqlalchemy_imperative", ("sqlalchemy_imperative",), False),
+    ("sqlglot_normalize", ("sqlglot_v2", "normalize"), False),
+    ("sqlglot_optimize", ("sqlglot_v2", "optimize"), False),
+    ("sqlglot_parse", ("sqlglot_v2", "parse"), True),
+    ("sqlite_synth", ("sqlite_synth",), True),
+    ("sympy", ("sympy",), False),
+    ("telco", ("telco",), True),
+    ("tomli_loads", ("tomli_loads",), False),
+    ("typing_runtime_protocols", ("typing_runtime_protocols",), False),
+    ("unpack_sequence", ("unpack_sequence",), True),
+    ("unpickle", ("pickle", "unpickle"), True),
+    ("unpickle_list", ("pickle", "unpickle_list"), True),
+    ("unpickle_pure_python", ("pickle", "--pure-python", "unpickle"), True),
+    ("xdsl", ("xdsl",), False),
+    ("xml_etree", ("xml_etree",), True),
+    ("yaml", ("yaml",), False),
+)
