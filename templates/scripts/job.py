@@ -2,8 +2,8 @@
 
 Runs inside the image, with the standard library and Python 3.8. Checks first what the job needs and says all that
 is missing (exit 125); makes a run folder; keeps every line; judges the end by what the recipe asks for, because
-upstream's scripts exit 0 after a failed training. Exits 0 when the job proved its success, 130 or 143 when it was told to
-stop, else 7. Facts: recipes.md sections 5 and 7, C13 and C14.
+upstream's scripts exit 0 after a failed training. Exits 0 when the job proved its success, 130 or 143 when it was told
+to stop, else 7. Facts: recipes.md sections 5 and 7, C13 and C14.
 """
 
 import difflib

@@ -9,9 +9,9 @@ import fcntl
 import json
 import os
 import re
+import select
 import shutil
 import socket
-import sys
 
 RECORDED = ("ASCEND_", "HCCL_", "NPU_", "TASK_QUEUE_", "PYTORCH_NPU_", "DRIVEBUILD_", "OMP_")
 ALSO_RECORDED = ("CHECKPOINT", "CONFIG_FILE", "PORT", "MASTER_ADDR", "MASTER_PORT")
@@ -32,8 +32,10 @@ def rfc3339(moment):
 
 
 def say(text):
-    sys.stderr.write("drivebuild-job: %s\n" % text)
-    sys.stderr.flush()
+    """Tell the console, if there is one still, and if it is not stopped."""
+    with contextlib.suppress(OSError):
+        if select.select([], [2], [], 2)[1]:
+            os.write(2, ("drivebuild-job: %s\n" % text).encode("utf-8", "replace"))
 
 
 def replace_json(path, value):

@@ -134,6 +134,7 @@ class Watch:
         if not self.ending.stopped_by:
             self.ending.stopped_by = number
             self.ending.hung = time.monotonic() - self._last_output > self._quiet
+            self._warn("stopping on %s; once more kills" % signal.Signals(number).name)
             self._stop(number)
         else:
             # Asked twice: whoever waits has waited enough.
