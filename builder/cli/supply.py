@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from builder.plan.needs import Need
     from builder.plan.stage import Plan
     from builder.source.network import Network
-    from builder.source.store import Store
+    from builder.source.store import Entry, Store
 
 __all__ = ["Supply", "Wanted", "known_architecture", "machine", "supplied"]
 
@@ -63,10 +63,11 @@ def supplied(settings: Settings, plan: Plan, wanted: Wanted, *, engine: Engine, 
 
     _check_licence(plan, accepted=wanted.accept_eula)
     network = settings.network()
-    contexts = _contexts(settings, plan, wanted, network, engine=engine, runner=runner)
+    contexts, images = _contexts(settings, plan, wanted, network, engine=engine, runner=runner)
     image = plan.platform.base.image
     mirror = network.registry(image)
-    images = ((image, mirror),) if mirror != image and not wanted.offline else ()
+    if mirror != image and not wanted.offline:
+        images = ((image, mirror),)
     arguments = (("ACCEPT_CANN_EULA", "yes"),) if _has_installers(plan) and wanted.accept_eula else ()
     with tempfile.TemporaryDirectory(prefix="drivebuild-secrets-") as name:
         secrets = secret_files(
@@ -100,8 +101,11 @@ def _check_licence(plan: Plan, *, accepted: bool) -> None:
 
 def _contexts(
     settings: Settings, plan: Plan, wanted: Wanted, network: Network, *, engine: Engine, runner: Runner
-) -> tuple[tuple[str, Path], ...]:
-    """Return the folders that stand for stages: from the store the caller named, or for what a mirror serves."""
+) -> tuple[tuple[tuple[str, Path], ...], tuple[tuple[str, str], ...]]:
+    """Return the folders that stand for stages: from the store the caller named, or for what a mirror serves.
+
+    With them comes what stands for base images.
+    """
     from builder.source.contexts import make_contexts
     from builder.source.store import Store
 
@@ -113,17 +117,17 @@ def _contexts(
         store = Store(root)
         _check_system(plan)
         _check_complete(needs, store)
-        _ensure_base(needs, store, engine=engine, runner=runner)
     else:
         if root is None:
             needs = tuple(need for need in needs if _mirrored(need, network))
         if not needs:
-            return ()
+            return (), ()
         store = Store.make(root or _own_store())
         _fetch(needs, store, network, runner, wanted)
+    images = _base_images(needs, store, offline=wanted.offline, engine=engine, runner=runner)
     folder = _context_folder(store)
     made = make_contexts((need for need in needs if need.stage), store, runner, folder=folder)
-    return tuple((context.stage, context.folder) for context in made)
+    return tuple((context.stage, context.folder) for context in made), images
 
 
 def _build_needs(settings: Settings, plan: Plan, wanted: Wanted, architecture: str) -> Iterator[Need]:
@@ -182,22 +186,57 @@ def _check_complete(needs: tuple[Need, ...], store: Store) -> None:
         raise SourceError(f"the store {store.root} lacks {len(lacking)} things of this build\n{lines}", hint=hint)
 
 
-def _ensure_base(needs: tuple[Need, ...], store: Store, *, engine: Engine, runner: Runner) -> None:
-    """Give the engine the base image from the store, where it does not have it."""
-    from builder.plan.needs import ImageNeed
+def _base_images(
+    needs: tuple[Need, ...], store: Store, *, offline: bool, engine: Engine, runner: Runner
+) -> tuple[tuple[str, str], ...]:
+    """Give the engine the base image of the store where it has none; return what stands for one that it has.
 
+    With another root below it an image is another one, so an offline build takes the store's in any case: under a
+    name of its own, because the engine's may be in use. An online build says that they differ.
+    """
+    from builder.plan.needs import ImageNeed
+    from builder.source.images import layers_of
+
+    found = []
     for need in needs:
         entry = store.find(need.key) if isinstance(need, ImageNeed) else None
-        if not isinstance(need, ImageNeed) or entry is None or engine.image(need.image):
+        if not isinstance(need, ImageNeed) or entry is None:
             continue
-        typer.echo(f"base image {need.image}: from the store")
-        way, _, identity = entry.note.partition("; ")
-        path = str(store.object(entry))
-        if way == "docker import":
-            commands: list[tuple[str, ...]] = [("docker", "import", path, need.image)]
-        else:
-            commands = [("docker", "load", "--input", path), ("docker", "tag", identity, need.image)]
-        for command in commands:
-            done = runner.run(command)
-            if done.code != 0:
-                raise BuildError(f"`{' '.join(command)}` failed: {done.complaint}")
+        there = engine.image(need.image)
+        layers = layers_of(entry, store.object(entry))
+        if there is None:
+            typer.echo(f"base image {need.image}: from the store")
+            _load(entry, store, need.image, runner)
+        elif there.layers != layers and offline:
+            own = f"{need.image}-{layers[0].removeprefix('sha256:')[:12]}"
+            typer.echo(f"base image {need.image}: the engine has another one; the store's is used, as {own}")
+            if engine.image(own) is None:
+                _load(entry, store, own, runner)
+                # `docker load` gives an image the name it was saved under, too.
+                _docker(runner, "tag", there.id, need.image)
+            found.append((need.image, own))
+        elif there.layers != layers:
+            message = (
+                f"warning: base image {need.image}: the engine's is not the store's, and this build takes the engine's;"
+                f" an offline build will not be the same. After `docker image rm {need.image}` both take the store's"
+            )
+            typer.echo(message, err=True)
+    return tuple(found)
+
+
+def _load(entry: Entry, store: Store, name: str, runner: Runner) -> None:
+    """Make an image of a stored base, under a name."""
+    from builder.source.images import IMPORT
+
+    path = str(store.object(entry))
+    if entry.note == IMPORT:
+        _docker(runner, "import", path, name)
+        return
+    _docker(runner, "load", "--input", path)
+    _docker(runner, "tag", entry.note.partition("; ")[2], name)
+
+
+def _docker(runner: Runner, *words: str) -> None:
+    done = runner.run(("docker", *words))
+    if done.code != 0:
+        raise BuildError(f"`docker {' '.join(words)}` failed: {done.complaint}")

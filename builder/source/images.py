@@ -17,7 +17,7 @@ from builder.source.system import CLOCK, Installed, bootstrap_failure, machine
 if TYPE_CHECKING:
     from builder.source.store import Entry, Store
 
-__all__ = ["Bootstrapped", "Image", "fetch_image", "installed_in"]
+__all__ = ["IMPORT", "Bootstrapped", "Image", "fetch_image", "installed_in", "layers_of"]
 
 PLATFORMS = {"x86_64": "linux/amd64", "aarch64": "linux/arm64"}
 IMPORT, LOAD = "docker import", "docker load"
@@ -154,6 +154,30 @@ def _bootstrap(
         raise bootstrap_failure(wanted.image, code, said)
 
 
+def layers_of(entry: Entry, content: Path) -> tuple[str, ...]:
+    """Return the digests of a stored base image's layers, as the engine names them.
+
+    They say whether two images hold the same: the same root has another id each time it is imported.
+
+    Raises:
+        SourceError: when the tar is damaged.
+    """
+    if entry.note == IMPORT:
+        return (f"sha256:{entry.sha256}",)
+    try:
+        with tarfile.open(content) as tar:
+            with _member(tar, "manifest.json") as file:
+                named = json.load(file)[0]["Config"]
+            with _member(tar, named) as file:
+                return tuple(json.load(file)["rootfs"]["diff_ids"])
+    except (tarfile.TarError, EOFError, ValueError, LookupError) as error:
+        raise _damaged(content, error) from error
+
+
+def _damaged(content: Path, error: Exception) -> SourceError:
+    return SourceError(f"{content}: damaged: {error}", hint="`drivebuild store verify`")
+
+
 def installed_in(content: Path) -> Installed | None:
     """Return what dpkg and apt know in a base image's tar; nothing for an image that is no Debian.
 
@@ -163,7 +187,7 @@ def installed_in(content: Path) -> Installed | None:
     try:
         found = _known_to_apt(content)
     except (tarfile.TarError, EOFError, ValueError, LookupError) as error:
-        raise SourceError(f"{content}: damaged: {error}", hint="`drivebuild store verify`") from error
+        raise _damaged(content, error) from error
     if _STATUS not in found:
         return None
     sources = {path.removeprefix(_APT): text for path, text in found.items() if path.startswith(_APT)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -13,8 +13,13 @@ from support.proxy import counting_proxy
 
 from builder.engine.host import Engine
 from builder.engine.process import Result, SystemRunner
+from builder.source.disk import digest
+from builder.source.entry import entry_path
+from builder.source.images import IMPORT
+from builder.source.store import Store
 
 pytestmark = pytest.mark.docker
+BASE = "localhost/drivebuild/base:debian-12"
 IMAGE = ("image", "streampetr", "--platform", "debian-12-cpu", "--until", "uv")
 
 
@@ -80,6 +85,56 @@ def test_a_store_that_was_carried_elsewhere_gives_the_same_image(store: Path, ta
     second = drivebuild(*IMAGE, "--store", str(carried), "--offline", "--tag", tag, "--progress", "json")
     images = [json.loads(done.text.splitlines()[-1])["image_id"] for done in (first, second)]
     assert images[0] == images[1], "the same content, the same cache, the same image"
+
+
+@pytest.fixture
+def other_base(store: Path, tmp_path: Path) -> Iterator[Store]:
+    """Return a copy of the store whose base image has a file more than the engine's."""
+    carried = tmp_path / "other"
+    shutil.copytree(store, carried, ignore=shutil.ignore_patterns("partial"))
+    opened = Store(carried)
+    (entry,) = (entry for entry in opened.entries() if entry.key.startswith("image:"))
+    (carried / entry_path(entry.key)).unlink()
+    runner = SystemRunner()
+    made = runner.run(("docker", "create", BASE, "true")).text.strip()
+    try:
+        (tmp_path / "marker").write_text("of the store\n")
+        assert runner.run(("docker", "cp", str(tmp_path / "marker"), f"{made}:/marker")).code == 0
+        root = opened.partial("root")
+        assert runner.run(("docker", "export", "--output", str(root), made)).code == 0
+    finally:
+        runner.run(("docker", "rm", made))
+    sha256 = digest(root)
+    opened.add(entry.key, root, file=entry.file, origin="a test", sha256=sha256, note=IMPORT)
+    yield opened
+    runner.run(("docker", "image", "rm", "--force", f"{BASE}-{sha256[:12]}"))
+
+
+def test_offline_the_base_of_the_store_is_used(other_base: Store, engine: Engine, tag: str) -> None:
+    """The same image as where the store was made, although this engine's own base is another."""
+    before = engine.image(BASE)
+    done = drivebuild(*IMAGE[:-1], "base", "--store", str(other_base.root), "--offline", "--tag", tag)
+    assert done.code == 0, done.complaint
+    assert "the engine has another one; the store's is used" in done.text
+    assert engine.image(BASE) == before
+    run = SystemRunner().run(("docker", "run", "--rm", "--network", "none", tag, "cat", "/marker"))
+    assert run.text == "of the store"
+
+
+def test_online_another_base_is_said(other_base: Store, engine: Engine, tag: str) -> None:
+    done = drivebuild(*IMAGE[:-1], "base", "--store", str(other_base.root), "--tag", tag)
+    assert done.code == 0, done.complaint
+    assert "the engine's is not the store's" in done.complaint
+    assert f"docker image rm {BASE}" in done.complaint
+    run = SystemRunner().run(("docker", "run", "--rm", "--network", "none", tag, "cat", "/marker"))
+    assert run.code != 0
+
+
+def test_the_same_base_is_not_mentioned(store: Path, tag: str) -> None:
+    for words in (("--offline",), ()):
+        done = drivebuild(*IMAGE[:-1], "base", "--store", str(store), "--tag", tag, *words)
+        assert done.code == 0, done.complaint
+        assert "base image" not in done.text + done.complaint
 
 
 def test_no_store_for_dnf_systems(store: Path) -> None:
