@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from measure import Case, Series, interleave, load
+from measure import Case, Series, interleave, load, random_pieces
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -55,7 +55,7 @@ def contents(megabytes: int) -> Iterator[bytes]:
     library = Path(sys.executable).resolve().read_bytes()
     sizes = [max(4096, int(megabytes * 1e6 / 2 * share)) for share in (0.5, 0.2, *([0.01] * 25), *([0.0005] * 100))]
     for size in sizes:
-        yield chance.randbytes(size)
+        yield b"".join(random_pieces(chance, size))
     quarter = int(megabytes * 1e6 / 4)
     yield from _filled(text, quarter, chance)
     yield from _filled(library + text, quarter, chance)

@@ -20,7 +20,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from measure import Case, interleave, load, spread
+from measure import Case, interleave, load, random_pieces, spread
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGET = 1.3
@@ -60,10 +60,12 @@ def make_files(folder: Path, *, files: int, mib: int) -> dict[str, str]:
     shares = [chance.paretovariate(0.8) for _ in range(files)]
     found = {}
     for number, share in enumerate(shares):
-        content = chance.randbytes(max(1000, int(share / sum(shares) * mib * 2**20)))
-        name = f"file-{number:04}.whl"
-        (folder / name).write_bytes(content)
-        found[name] = hashlib.sha256(content).hexdigest()
+        name, digest = f"file-{number:04}.whl", hashlib.sha256()
+        with (folder / name).open("wb") as file:
+            for piece in random_pieces(chance, max(1000, int(share / sum(shares) * mib * 2**20))):
+                file.write(piece)
+                digest.update(piece)
+        found[name] = digest.hexdigest()
     return found
 
 

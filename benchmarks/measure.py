@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import random
 import statistics
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["Case", "Series", "interleave", "load", "spread"]
+__all__ = ["Case", "Series", "interleave", "load", "random_pieces", "spread"]
+
+PIECE = 64 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +49,12 @@ def interleave(cases: Sequence[Case], *, rounds: int, env: Mapping[str, str] | N
                 found[case.name].wall.append(wall)
                 found[case.name].cpu.append(cpu)
     return found
+
+
+def random_pieces(chance: random.Random, size: int) -> Iterator[bytes]:
+    """Yield `size` random bytes, piece by piece: `randbytes` makes no more than 256 MiB at once."""
+    for begin in range(0, size, PIECE):
+        yield chance.randbytes(min(PIECE, size - begin))
 
 
 def _run(case: Case, env: Mapping[str, str] | None) -> tuple[float, float]:
