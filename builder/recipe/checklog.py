@@ -35,9 +35,9 @@ def model_log(catalog: Catalog, model: Model, doc: Document) -> Iterator[Mistake
 
 
 def _units(doc: Document, log: TrainingLog) -> Iterator[Mistake]:
-    units = {metric.name: metric.unit for metric in log.metrics}
+    units: dict[str, str] = {}
     for index, metric in enumerate(log.metrics):
-        if units[metric.name] != metric.unit:
+        if units.setdefault(metric.name, metric.unit) != metric.unit:
             message = f"log.metrics.{index}.unit: {metric.name!r} has another unit in another line"
             yield doc.mistake(("log", "metrics", index, "unit"), message)
 

@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from support.cli import drivebuild
 from support.dockerfile import parse
 from support.locks import HASH
 
@@ -38,8 +39,23 @@ components:
 data: {{dataset: nuscenes, root: data/nuscenes, entries: [{{path: samples}}]}}
 weights: []
 jobs:
-  - {{name: train-8p, title: Train, directory: ToyNet, command: [bash, train.sh], success: 'loss: ([\\d.]+)'}}
-results: []
+  - {{name: train-8p, title: Train, directory: ToyNet, command: [bash, train.sh], success: 'loss=([\\d.]+)', batch: 2}}
+log:
+  steps:
+    find: 'step='
+    match: 'ep=(?P<epoch>\\d+) step=(?P<step>\\d+)/(?P<of>\\d+) '
+    between: ' '
+    equals: '='
+    names: {{time: sec}}
+  metrics: [{{name: IoU, find: 'final IoU', match: 'final IoU (?P<value>[\\d.]+)', unit: percent}}]
+results:
+  - chip: Some NPU
+    cards: 8
+    global_batch: 16
+    epochs: 2
+    metrics: {{IoU: 50.0}}
+    step_seconds: 0.5
+    reference: true
 """
 SHARED = ("base", "build-base", "uv", "tools", "python-stock", "torch", "mmcv", "mmdet", "src-mmcv-1.x", "driving-sdk")
 
@@ -87,6 +103,15 @@ def test_it_shares_its_platforms_stages_byte_for_byte(six: Catalog, templates: d
         if name in theirs:
             assert mine[name] == theirs[name], name
     assert {"base", "torch", "mmcv"} <= set(mine) & set(theirs)
+
+
+def test_its_log_is_read_and_compared_without_any_python(folder: Path, tmp_path: Path) -> None:
+    log = tmp_path / "train.log"
+    lines = [f"ep={epoch} step={step}/100 loss=0.5 sec=0.6" for epoch in (1, 2) for step in range(10, 101, 10)]
+    log.write_text("\n".join([*lines, "final IoU 50.1"]))
+    result = drivebuild("--recipes", str(folder), "results", str(log), "--model", "toynet")
+    assert "0.6 s against 0.5 s: 20 % slower" in result.output
+    assert "50.10 % against 50 %: as published" in result.output
 
 
 def test_it_changes_nothing_of_the_others(six: Catalog, catalog: Catalog, templates: dict[str, str]) -> None:

@@ -82,11 +82,22 @@ def run_folder(
     (folder / "job.log").write_text("\n".join(lines) + "\n", encoding="utf-8")
     platform = {"panoocc": "cann-8.2.rc1", "tpvformer": "cann-8.0.0"}.get(model, "cann-8.1.rc1")
     run = {
-        **{"schema": 1, "model": model, "job": job, "platform": platform, "variant": "stock"},
-        **{"command": ["bash", "test/train_8p.sh"], "args": [], "environment": {"HCCL_CONNECT_TIMEOUT": "1200"}},
+        "schema": 1,
+        "model": model,
+        "job": job,
+        "platform": platform,
+        "variant": "stock",
+        "command": ["bash", "test/train_8p.sh"],
+        "args": [],
+        "environment": {"HCCL_CONNECT_TIMEOUT": "1200"},
         "image": {"reference": f"drivebuild/{model}:{platform}-stock", "digest": f"sha256:{'0' * 64}"},
-        **{"devices": [f"/dev/davinci{number}" for number in range(8)], "uid": 1000, "gid": 1000, "host": "npu-1"},
-        **{"started": "2026-11-21T08:00:00Z", "drivebuild": "0.1.0", **record},
+        "devices": [f"/dev/davinci{number}" for number in range(8)],
+        "uid": 1000,
+        "gid": 1000,
+        "host": "npu-1",
+        "started": "2026-11-21T08:00:00Z",
+        "drivebuild": "0.1.0",
+        **record,
     }
     (folder / "run.json").write_text(json.dumps(run), encoding="utf-8")
     result = {"schema": 1, "status": "succeeded", "exit_code": 0, "reason": "the log has what success looks like"}
