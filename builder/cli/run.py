@@ -115,6 +115,7 @@ def run(
 
 
 def _scene(settings: Settings, order: Order) -> tuple[_Scene, Order]:
+    from concurrent.futures import ThreadPoolExecutor
     from dataclasses import replace
 
     from builder.engine.compose import resolve
@@ -132,9 +133,13 @@ def _scene(settings: Settings, order: Order) -> tuple[_Scene, Order]:
     name = "cpu" if order.platform.accelerator == "cpu" else "ascend" if order.runtime else "npu"
     kind = next(each for each in COMPOSE_SETS if each.name == name)
     text = render_compose(settings.catalog(), order.model, read_templates(), kind)
-    runner, engine = SystemRunner(), connect()
+    runner = SystemRunner()
     values = {"RUNS_ROOT": str(site.runs), "DRIVEBUILD_UID": str(order.uid), "DRIVEBUILD_GID": str(order.gid)}
-    config = resolve(runner, text, order.service, folder=site.folder, environment=values)
+    # Compose resolves while the docker SDK is loaded: each takes as long as the other.
+    with ThreadPoolExecutor(1) as pool:
+        resolving = pool.submit(resolve, runner, text, order.service, folder=site.folder, environment=values)
+        engine = connect()
+        config = resolving.result()
     scene = _Scene(
         settings=settings, site=site, engine=engine, containers=Containers(engine), runner=runner, config=config
     )
