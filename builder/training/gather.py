@@ -96,7 +96,7 @@ def gather(catalog: Catalog, source: Source, given: Given) -> Report:
 
 def _read(source: Source, log: TrainingLog, notes: list[str]) -> tuple[Series, LogParser]:
     """Return what the logs say: steps from mmcv's JSON logs where they have no fewer, all else from the job's log."""
-    text, parser = Series(log), LogParser(log)
+    text, parser = Series(log), LogParser(log, structured=source.log.name.endswith(".json"))
     of: int | None = None
     for record in _records(parser, source):
         text.add(record)
@@ -105,7 +105,7 @@ def _read(source: Source, log: TrainingLog, notes: list[str]) -> tuple[Series, L
     if not source.json_logs:
         return text, parser
     structured = Series(log)
-    reader = LogParser(log)
+    reader = LogParser(log, structured=True)
     steps = _json_steps(reader, source)
     known = of or log.epoch_steps or None
     structured.extend(replace(step, of=step.of or known) for step in steps)

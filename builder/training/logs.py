@@ -47,9 +47,11 @@ class LogParser:
     `feed` never raises for what it is fed, and returns records in the order of the lines.
     """
 
-    def __init__(self, log: TrainingLog) -> None:
+    def __init__(self, log: TrainingLog, *, structured: bool = False) -> None:
+        """Make a parser of what a job prints, or with `structured` of mmcv's `*.log.json`."""
         self._reader = StepReader(log.steps)
-        self._rules = tuple(self._make_rules(log))
+        rules = [_Rule(JSON_MARK.encode(), self._reader.json)] if structured else self._make_rules(log)
+        self._rules = tuple(rules)
         self._rest = b""
         self._skipping = False
         self._trace = 0
@@ -68,10 +70,7 @@ class LogParser:
         return self._reader.torn
 
     def _make_rules(self, log: TrainingLog) -> list[_Rule]:
-        rules = [
-            _Rule(log.steps.find.encode(), self._reader.text),
-            _Rule(JSON_MARK.encode(), self._reader.json),
-        ]
+        rules = [_Rule(log.steps.find.encode(), self._reader.text)]
         rules += [_Rule(metric.find.encode(), self._metric(metric)) for metric in log.metrics]
         for text, kind in SIGNALS.items():
             if text != TRACEBACK:

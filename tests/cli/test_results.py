@@ -142,6 +142,12 @@ def test_mmcvs_own_log_is_preferred(tmp_path: Path) -> None:
     assert run["summary"]["loss_last"] != 9.5, "it has fewer lines than the job's log"
 
 
+def test_mmcvs_own_log_alone(tmp_path: Path) -> None:
+    log = tmp_path / "20261121_080000.log.json"
+    log.write_text("\n".join(json_log("panoocc", 2)))
+    assert "1.849 s against 1.849 s" in drivebuild("results", str(log), "--model", "panoocc").output
+
+
 def test_json_has_no_number_that_json_has_not(tmp_path: Path) -> None:
     line = step_line("panoocc", 1, 100, loss=1.0).replace(" loss: 1.0000", " loss: nan")
     folder = run_folder(tmp_path, "panoocc", "train-8p", [step_line("panoocc", 1, 50), line])

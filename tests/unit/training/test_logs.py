@@ -25,10 +25,12 @@ def log_of(model: str, catalog: Catalog = CATALOG) -> TrainingLog:
     return found
 
 
-def read(model: str, data: str | bytes, size: int = 1 << 20) -> tuple[list[Record], LogParser]:
+def read(
+    model: str, data: str | bytes, size: int = 1 << 20, *, structured: bool = False
+) -> tuple[list[Record], LogParser]:
     if isinstance(data, str):
         data = data.encode()
-    parser = LogParser(log_of(model))
+    parser = LogParser(log_of(model), structured=structured)
     found: list[Record] = []
     for start in range(0, len(data), size):
         found += parser.feed(data[start : start + size])
@@ -250,7 +252,7 @@ def test_a_time_that_is_none(word: str) -> None:
 
 @pytest.mark.parametrize(("model", "epochs"), [("panoocc", [1, 2]), ("streampetr", [None])])
 def test_json_logs(model: str, epochs: list[int | None]) -> None:
-    found, parser = read(model, "\n".join(json_log(model, 2)))
+    found, parser = read(model, "\n".join(json_log(model, 2)), structured=True)
     got = steps(found)
     assert list(dict.fromkeys(step.epoch for step in got)) == epochs
     assert got[0].rate == 1e-4, "the first of several groups"
@@ -271,7 +273,7 @@ def test_json_logs(model: str, epochs: list[int | None]) -> None:
     ],
 )
 def test_json_that_is_none(line: str) -> None:
-    found, parser = read("panoocc", line)
+    found, parser = read("panoocc", line, structured=True)
     assert steps(found) == []
     assert parser.torn == 1
 
