@@ -20,6 +20,8 @@ LINGER = 20.0
 """Seconds that processes may outlive the command before they are stopped: ranks that still write their last lines."""
 GRACE = 30.0
 """Seconds between a signal and SIGKILL."""
+TWICE = 1.0
+"""Seconds in which a terminal and an init process may both hand on one Ctrl-C."""
 
 
 def become_reaper():
@@ -88,6 +90,7 @@ class Watch:
         self._pid = 0
         self._deadline = None
         self._signals = 0
+        self._asked = 0.0
         self._sent_kill = False
         self._last_output = self._last_warning = time.monotonic()
 
@@ -101,10 +104,12 @@ class Watch:
         wake, waker = socket.socketpair()
         wake.settimeout(0)
         waker.settimeout(0)
-        before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
-        # A terminal that goes away takes no training with it; SIGCHLD only ends the wait below.
-        before[signal.SIGHUP] = signal.signal(signal.SIGHUP, lambda *_: None)
-        before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda *_: None)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._on_signal)
+        # A terminal that goes away takes no training with it; SIGCHLD only ends the wait below. Handlers, because the
+        # command would inherit that a signal is ignored.
+        for number in (signal.SIGHUP, signal.SIGCHLD):
+            signal.signal(number, lambda *_: None)
         old = signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
         try:
             # Popen before the pipe is read: an error of exec comes out here.
@@ -123,22 +128,25 @@ class Watch:
             process.stdout.close()
         finally:
             signal.set_wakeup_fd(old)
-            for number, handler in before.items():
-                signal.signal(number, handler)
+            # Nothing is left to stop, and the result is still to be written.
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, signal.SIG_IGN)
             wake.close()
             waker.close()
         return self.ending
 
     def _on_signal(self, number, _frame):
         self._signals += 1
+        now = time.monotonic()
         if not self.ending.stopped_by:
+            self._asked = now
             self.ending.stopped_by = number
-            self.ending.hung = time.monotonic() - self._last_output > self._quiet
+            self.ending.hung = now - self._last_output > self._quiet
             self._warn("stopping on %s; once more kills" % signal.Signals(number).name)
             self._stop(number)
-        else:
-            # Asked twice: whoever waits has waited enough.
-            self._deadline = time.monotonic()
+        elif now - self._asked > TWICE:
+            # Asked again: whoever waits has waited enough.
+            self._deadline = now
 
     def _stop(self, number):
         signal_all(number)

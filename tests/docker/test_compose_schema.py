@@ -69,7 +69,8 @@ def test_the_schema_finds_mistakes(schema: Any) -> None:
 def test_compose_reads_all_services_without_a_word(root: str, tmp_path: Path) -> None:
     empty = tmp_path / "env"
     empty.write_text("")
-    done = run("docker", "compose", "--env-file", str(empty), "-f", root, "--profile", "*", "config", "--format", "json")
+    words = ("--env-file", str(empty), "-f", root, "--profile", "*", "config", "--format", "json")
+    done = run("docker", "compose", *words)
     assert (done.returncode, done.stderr) == (0, "")
     resolved = json.loads(done.stdout)
     written = {

@@ -69,9 +69,12 @@ def test_a_signal_reaches_every_rank(site: Site, number: signal.Signals, code: i
 def test_who_is_deaf_is_killed_when_asked_twice(site: Site) -> None:
     process = started(site, "deaf", "stay")
     try:
-        process.send_signal(signal.SIGTERM)
-        wait_for(lambda: b"SIGTERM" in (site.folder / "job.log").read_bytes())
-        process.send_signal(signal.SIGTERM)
+
+        def ended() -> bool:
+            process.send_signal(signal.SIGTERM)
+            return process.poll() is not None
+
+        wait_for(ended)
         process.communicate(timeout=60)
         assert process.returncode == 143
         assert not any(map(alive, pids(site)))
