@@ -8,6 +8,7 @@ import os
 import pty
 import signal
 import subprocess
+import termios
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -164,6 +165,14 @@ def test_hostile_output(site: Site) -> None:
     assert "\x1b" not in site.drivebuild("runs", "show").stdout
 
 
+def test_a_shell_is_the_callers_own(site: Site) -> None:
+    process = site.start(*cpu("shell"), stdin=subprocess.PIPE)
+    output = process.communicate(b"pwd; id -u; exit 4\n", timeout=60)[0].decode()
+    assert process.returncode == 4, output
+    assert f"/workspace/toyrun/Toy\n{os.getuid()}\n" in output
+    assert site.last_result()["status"] == "succeeded"
+
+
 # --- what is missing -------------------------------------------------------------------------------
 
 
@@ -189,6 +198,20 @@ def test_a_folder_of_runs_that_cannot_be_written(site: Site) -> None:
     done = site.drivebuild(*cpu("good"), RUNS_ROOT=str(site.folder / "file/runs"))
     assert done.returncode == 7
     assert "RUNS_ROOT" in done.stderr
+
+
+def test_a_folder_of_runs_on_a_disk_that_is_read_only(site: Site, tmp_path: Path) -> None:
+    folder = tmp_path / "ro"
+    folder.mkdir()
+    mount = ("mount", "-t", "tmpfs", "-o", "ro,size=1m", "tmpfs", str(folder))
+    if os.getuid() != 0 or subprocess.run(mount, check=False).returncode:
+        pytest.skip("NO MOUNT: only root can make a disk that is read-only")
+    try:
+        done = site.drivebuild(*cpu("good"), RUNS_ROOT=str(folder))
+        assert done.returncode == 7
+        assert f"{folder} cannot be written by you" in done.stderr
+    finally:
+        subprocess.run(("umount", str(folder)), check=True)
 
 
 # --- NPUs ------------------------------------------------------------------------------------------
@@ -230,6 +253,22 @@ def test_a_job_gets_the_devices_that_were_named(site: Site, host: Path) -> None:
     assert done.returncode == 0, done.stderr
     start = json.loads((site.all_runs()[-1] / "run.json").read_text())
     assert start["devices"] == ["davinci1", "davinci3"]
+
+
+def test_on_a_terminal_a_line_says_where_the_job_is(site: Site, host: Path) -> None:
+    leader, follower = pty.openpty()
+    termios.tcsetwinsize(follower, (40, 150))
+    process = site.start("run", "toyrun", "train-2p", "--host-root", str(host), stdout=follower, stderr=follower)
+    os.close(follower)
+    seen = b""
+    with contextlib.suppress(OSError):
+        while piece := os.read(leader, 65536):
+            seen += piece
+    os.close(leader)
+    assert process.wait(timeout=60) == 0, seen
+    assert b"epoch 1/2, step 1/2" in seen
+    assert b"loss 0.5, 0.1 s a step (published 0.2 s, -50 %)" in seen
+    assert b"mAP: 0.41" in seen
 
 
 def test_a_device_that_is_in_use_is_named_with_its_user(site: Site, host: Path) -> None:

@@ -54,6 +54,7 @@ def recipe() -> str:
         }
         for name, text in JOBS.items()
     ]
+    jobs.append({**jobs[0], "name": "shell", "title": "A shell", "command": ["bash"], "success": ""})
     train = {**jobs[0], "name": "train-2p", "title": "Stand-in: NPUs", "npus": 2, "batch": 2, "epochs": 2}
     model: dict[str, Any] = {
         "name": "toyrun",
