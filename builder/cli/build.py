@@ -21,8 +21,8 @@ from builder.cli.options import (
     parse_pins,
     variant_of,
 )
-from builder.cli.signals import ends_like_ctrl_c
 from builder.errors import UsageError
+from builder.signals import ends_like_ctrl_c
 
 if TYPE_CHECKING:
     from builder.engine.build import Choices

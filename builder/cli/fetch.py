@@ -15,8 +15,8 @@ import typer
 from builder.cli.main import Settings, app
 from builder.cli.options import Architecture as Arch
 from builder.cli.options import AsJson, Lto, Options, Pins, Platform, Variant, parse_options, parse_pins, variant_of
-from builder.cli.signals import ends_like_ctrl_c
 from builder.errors import PlanError, SourceError, UsageError
+from builder.signals import ends_like_ctrl_c
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -47,6 +47,11 @@ _TABLE: tuple[tuple[str, str], ...] = (
         "{tls}",
     ),
     (
+        # buildx itself, in the folder of builder/engine/build.py.
+        r"/drivebuild-\w+/\S*: (?:no|No) space left on device",
+        "the disk of the temporary folder is full: TMPDIR names another",
+    ),
+    (
         r"no space left on device|No space left on device|disk quota exceeded|ENOSPC",
         "the engine's disk is full: `docker system df` shows what takes it, `docker builder prune` frees the cache",
     ),
@@ -119,18 +124,18 @@ def hint_for(text: str, about: Circumstances) -> str:
     """Return what to do about a failure whose messages are `text`; empty when the cause is not known."""
     if about.base and re.search(r"load metadata|pull access denied|failed to resolve source metadata", text):
         return f"make the base image: `drivebuild base {about.base}`"
-    for pattern, advice in _TABLE[:2]:
+    for pattern, advice in _TABLE[:3]:
         if re.search(pattern, text):
             return advice.format(tls=_tls(about))
     host = unreachable_host(text)
     if host:
         return _unreachable(host, about)
-    for pattern, advice in _TABLE[2:]:
+    for pattern, advice in _TABLE[3:]:
         if re.search(pattern, text):
             return advice
     if about.least_free is not None and about.least_free < LOW_DISK_BYTES:
         # The engine reports only `exit code: 1` when a step runs out of disk (facts: peers.md section 5).
-        return _TABLE[1][1]
+        return _TABLE[2][1]
     return ""
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 from builder.engine.progress import Event, Log, Text, Vertex
 from builder.engine.state import BuildState
 from builder.errors import BuildError
 
-__all__ = ["BuildLog"]
+__all__ = ["BuildLog", "unwritable"]
 
 
 class BuildLog:
@@ -18,23 +19,33 @@ class BuildLog:
         self.path = path
         self._partial: dict[str, str] = {}
         self._said: set[tuple[str, str]] = set()
+        self._broken = False
         try:
-            self._file = path.open("w", encoding="utf-8", errors="replace", buffering=1)
+            # Unbuffered: an error of the disk is met where the line is written, and not once more at the end.
+            self._file = path.open("wb", buffering=0)
         except OSError as error:
-            raise BuildError(f"{path}: {error.strerror}", hint="XDG_STATE_HOME names another place") from error
+            raise unwritable(path, error) from error
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
 
     def text(self, line: str) -> None:
-        """Write one line of drivebuild's own."""
-        self._file.write(f"# {line}\n")
+        """Write one line of drivebuild's own.
+
+        Raises:
+            BuildError: when the disk does not take it; only the first time.
+        """
+        self._write(f"# {line}\n")
 
     def event(self, event: Event, state: BuildState) -> None:
-        """Write what an event says, if it says anything a person wants to read."""
+        """Write what an event says, if it says anything a person wants to read.
+
+        Raises:
+            BuildError: when the disk does not take it; only the first time.
+        """
         if isinstance(event, Text):
-            self._file.write(f"{event.line}\n")
+            self._write(f"{event.line}\n")
         elif isinstance(event, Vertex):
             self._vertex(event)
         elif isinstance(event, Log):
@@ -49,7 +60,7 @@ class BuildLog:
         for word, holds in states.items():
             if holds and (event.digest, word) not in self._said:
                 self._said.add((event.digest, word))
-                self._file.write(f"# {event.name}: {word}\n")
+                self._write(f"# {event.name}: {word}\n")
 
     def _log(self, event: Log, stage: str) -> None:
         lines = (self._partial.pop(event.vertex, "") + event.data).split("\n")
@@ -58,4 +69,23 @@ class BuildLog:
             self._partial[event.vertex] = rest
         for line in lines:
             # Progress bars rewrite their line; only its last form is kept.
-            self._file.write(f"{stage} | {line.rstrip().rsplit(chr(13), 1)[-1]}\n")
+            self._write(f"{stage} | {line.rstrip().rsplit(chr(13), 1)[-1]}\n")
+
+    def _write(self, text: str) -> None:
+        if self._broken:
+            return
+        view = memoryview(text.encode(errors="replace"))
+        try:
+            while view:
+                view = view[self._file.write(view) :]
+        except OSError as error:
+            self._broken = True
+            raise unwritable(self.path, error) from error
+
+
+def unwritable(path: Path, error: OSError) -> BuildError:
+    """Return what a person is told about a log or record that the system does not take."""
+    full = "that disk is full: make room, or " if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else ""
+    return BuildError(
+        f"{path}: {error.strerror}", hint=f"{full}XDG_STATE_HOME names another place for logs and records"
+    )

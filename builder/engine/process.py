@@ -7,13 +7,13 @@ import os
 import selectors
 import signal
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import IO, Any, Protocol
 
 from builder.errors import DrivebuildError
+from builder.signals import ends_like_ctrl_c
 
 __all__ = ["Argv", "CommandMissingError", "Result", "Runner", "SystemRunner"]
 
@@ -182,7 +182,7 @@ def _drain(stream: IO[bytes] | None, feed: Feed, tick: float) -> None:
 def _interruptible(processes: tuple[subprocess.Popen[bytes], ...], feed: Feed | None = None) -> Iterator[None]:
     """Whatever leaves the block early stops the processes first."""
     try:
-        with _signals_as_interrupt():
+        with ends_like_ctrl_c():
             yield
     except BaseException:
         _stop(processes, feed)
@@ -196,25 +196,6 @@ def _close(process: subprocess.Popen[bytes]) -> None:
     for stream in (process.stdin, process.stdout, process.stderr):
         if stream:
             stream.close()
-
-
-@contextlib.contextmanager
-def _signals_as_interrupt() -> Iterator[None]:
-    """`kill` and a closed terminal stop a build like Ctrl-C: a child in its own session would outlive them."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(_number: int, _frame: object) -> None:
-        raise KeyboardInterrupt
-
-    wanted = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, interrupt) for number in wanted}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _stop(processes: tuple[subprocess.Popen[bytes], ...], feed: Feed | None = None) -> None:

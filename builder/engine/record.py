@@ -8,8 +8,8 @@ from pathlib import Path
 import msgspec
 
 from builder.engine.folders import build_folder
+from builder.engine.log import unwritable
 from builder.engine.state import EXPORT
-from builder.errors import BuildError
 
 __all__ = ["BuildRecord", "StageRecord", "read_record", "write_record"]
 
@@ -75,7 +75,7 @@ def write_record(record: BuildRecord) -> Path:
         beside.replace(path)
     except OSError as error:
         beside.unlink(missing_ok=True)
-        raise BuildError(f"{path}: {error.strerror}") from error
+        raise unwritable(path, error) from error
     _forget_old_logs(path.parent)
     return path
 

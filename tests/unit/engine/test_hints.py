@@ -35,6 +35,7 @@ def test_a_source_stage_says_what_to_do_without_the_host() -> None:
     ("text", "expected"),
     [
         ("write /x: no space left on device", "docker builder prune"),
+        ("ERROR: write /t/drivebuild-a_1/.tmp-metadata.json3: no space left on device", "TMPDIR"),
         ("strict_apply: a.patch does not apply:\n  error: patch failed: x.py:3", "pinned commit"),
         ("strict_apply: x.py: 'a' is there 2 times, expected 1", "`count`"),
         ("strict_apply: x.py exists already", "copy, edit or removal"),

@@ -12,20 +12,18 @@ __all__ = ["ends_like_ctrl_c"]
 
 @contextmanager
 def ends_like_ctrl_c() -> Iterator[None]:
-    """Turn the first SIGTERM or SIGHUP into a KeyboardInterrupt; those that follow do not disturb the clearing up.
+    """Turn SIGTERM and SIGHUP into a KeyboardInterrupt; SIGINT too, which a shell's background jobs ignore otherwise.
 
     In another thread than the main one, which no signal reaches, this does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    wanted = (signal.SIGTERM, signal.SIGHUP)
 
     def interrupt(_number: int, _frame: object) -> None:
-        for number in wanted:
-            signal.signal(number, signal.SIG_IGN)
         raise KeyboardInterrupt
 
+    wanted = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {number: signal.signal(number, interrupt) for number in wanted}
     try:
         yield
