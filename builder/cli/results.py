@@ -35,19 +35,23 @@ def results(
         Path | None, typer.Option("--html", metavar="FILE", help="Write one page with curves, for all runs together.")
     ] = None,
     runs: Annotated[
-        Path, typer.Option("--runs", metavar="DIR", envvar="RUNS_ROOT", help="Where runs lie that are given by name.")
-    ] = Path("runs"),
+        Path | None, typer.Option("--runs", metavar="DIR", help="Where runs lie; RUNS_ROOT of .env by default.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Summarise trainings and evaluations, and compare them with the published rows of the same global batch."""
+    import os
+
     from builder.cli.inspect import print_json
+    from builder.engine.site import find_site
     from builder.training.folder import find_run, open_log, open_run
     from builder.training.gather import Given, gather
     from builder.training.report import SCHEMA, to_data
 
     settings: Settings = context.obj
     given = Given(model=model, job=job, cards=cards, epochs=epochs)
-    paths = [find_run(word, runs) for word in sources]
+    root = runs or find_site(Path.cwd(), os.environ).runs
+    paths = [find_run(word, root) for word in sources]
     opened = [open_run(path) if path.is_dir() else open_log(path) for path in paths]
     reports = [gather(settings.catalog(), source, given) for source in opened]
     if html is not None:
