@@ -61,7 +61,7 @@ class BuildError(DrivebuildError):
 
 
 class RunError(DrivebuildError):
-    """A container ran and its result is a failure."""
+    """A job failed, or cannot start because something is missing."""
 
     exit_code = 7
 

@@ -58,12 +58,19 @@ def commands() -> Iterator[str]:
     yield "## Commands\n"
     yield "Options that come before the command:\n"
     yield from options(group)
+    yield from below(group, "drivebuild")
+
+
+def below(group: Any, words: str) -> Iterator[str]:
+    """Yield the commands of a group; a group within it is followed by its own."""
     for name in sorted(group.commands):
         command = group.commands[name]
         arguments = [metavar(item) for item in command.params if item.param_type_name == "argument"]
-        yield f"### `{' '.join(['drivebuild', name, *arguments])}`\n"
+        yield f"### `{' '.join([words, name, *arguments])}`\n"
         yield f"{' '.join((command.help or '').split())}\n"
         yield from options(command)
+        if hasattr(command, "commands"):
+            yield from below(command, f"{words} {name}")
 
 
 def options(command: Any) -> Iterator[str]:
@@ -95,7 +102,12 @@ def exit_codes() -> Iterator[str]:
     """Yield the section on exit codes."""
     kinds = [getattr(errors, name) for name in errors.__all__ if name != "DrivebuildError"]
     rows = [(str(kind.exit_code), first_line(kind.__doc__)) for kind in kinds]
-    rows += [("0", "All went well."), ("1", "A check of `verify` failed."), ("130", "Interrupted by Ctrl-C.")]
+    rows += [
+        ("0", "All went well."),
+        ("1", "A check of `verify` failed."),
+        ("130", "Interrupted by Ctrl-C."),
+        ("143", "Ended by SIGTERM, or by a terminal that closed."),
+    ]
     yield "## Exit codes\n"
     yield from table(("code", "meaning"), sorted(rows, key=lambda item: int(item[0])))
 

@@ -162,12 +162,12 @@ def _launch(scene: _Scene, order: Order, context: typer.Context, *, no_build: bo
     from builder.plan.jobs import job_kind
 
     settle(scene.containers)
-    order = _fitting(scene, order)
     with devices_lock(wanted=bool(order.npus)):
         image = scene.engine.image(order.image)
         _check(scene, order, image, no_build=no_build)
         if image is None:
             image = _built(scene, order, context)
+        order = _fitting(scene, order)
         folder = prepare(order, scene.site, scene.config, image)
         if job_kind(order.job) == "shell":
             _hand_over(scene, order, folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -99,9 +100,9 @@ def _npu_problems(order: Order, machine: Machine, others: tuple[Container, ...])
     present = machine.devices()
     lacking = machine.lacking(order.npus)
     if lacking and not present:
-        yield f"this machine has no NPU or no driver: {_listed(lacking)} is missing"
+        yield f"this machine has no NPU or no driver: {_missing(lacking)}"
     elif lacking:
-        yield f"{_listed(lacking)} is missing; there are davinci{device_text(present)}"
+        yield f"{_missing(lacking)}; there are davinci{device_text(present)}"
     cann, driver = order.platform.cann, machine.driver()
     if cann is not None and driver:
         verdict = judge_driver(driver, cann)
@@ -217,6 +218,14 @@ def _moved(order: Order, volume: Mapping[str, Any]) -> Mapping[str, Any]:
     if volume.get("type") == "bind" and _is_driver(order, source):
         return {**volume, "source": str(order.host / source.relative_to("/"))}
     return volume
+
+
+def _missing(paths: tuple[str, ...]) -> str:
+    """Return what is missing, with devices in short: /dev/davinci0-7."""
+    numbers = [int(path[12:]) for path in paths if re.fullmatch(r"/dev/davinci[0-9]+", path)]
+    short = [f"/dev/davinci{device_text(numbers)}"] if numbers else []
+    names = [*short, *(path for path in paths if not re.fullmatch(r"/dev/davinci[0-9]+", path))]
+    return f"{_listed(names, 8)} {'is' if len(paths) == 1 else 'are'} missing"
 
 
 def _listed(names: tuple[str, ...] | list[str], most: int = 4) -> str:
