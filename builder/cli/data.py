@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from builder.dataset.report import Problem, Report
 
-__all__ = ["data_app"]
+__all__ = ["ProgressLine", "data_app", "named_folder", "problem_lines", "site_variables"]
 
 COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
 SHOWN_SCENES = 3
@@ -66,18 +66,18 @@ def check(
 
     settings: Settings = context.obj
     recipe = known(settings.catalog().models, model, "model")
-    variables = _variables()
-    root = folder or _named(variables, "NUSCENES_ROOT")
+    variables = site_variables()
+    root = folder or named_folder(variables, "NUSCENES_ROOT")
     if root is None:
         raise UsageError("no folder is named", hint="drivebuild data check MODEL DIR, or set NUSCENES_ROOT in .env")
-    prepared = prepared or _named(variables, "PREPARED_ROOT")
-    with _Progress(quiet=as_json) as say:
+    prepared = prepared or named_folder(variables, "PREPARED_ROOT")
+    with ProgressLine(quiet=as_json) as say:
         report = check_dataset(
             recipe,
             root,
             versions=tuple(version or ()),
             prepared=prepared / model if prepared else None,
-            weights=weights or _named(variables, "WEIGHTS_ROOT"),
+            weights=weights or named_folder(variables, "WEIGHTS_ROOT"),
             deep=deep,
             progress=say,
         )
@@ -111,20 +111,22 @@ def synth(
     from builder.dataset.synth import synthesize
 
     chosen = tuple(version or ("v1.0-trainval", "v1.0-test"))
-    with _Progress() as say:
+    with ProgressLine() as say:
         made = synthesize(folder, versions=chosen, scenes=scenes, samples=samples, seed=seed, progress=say)
     typer.echo(
         f"{folder}: {made.scenes} scenes, {made.samples} key frames, {made.files} files, {human_bytes(made.bytes)}"
     )
 
 
-def _variables() -> Mapping[str, str]:
+def site_variables() -> Mapping[str, str]:
+    """Return what `.env` and the environment say."""
     from builder.engine.site import find_site
 
     return find_site(Path.cwd(), os.environ).variables
 
 
-def _named(variables: Mapping[str, str], name: str) -> Path | None:
+def named_folder(variables: Mapping[str, str], name: str) -> Path | None:
+    """Return the folder that a variable names, if it names one."""
     return Path(variables[name]) if variables.get(name) else None
 
 
@@ -147,20 +149,27 @@ def _encodable(value: Any) -> Any:
 
 
 def _lines(report: Report) -> Iterator[str]:
-    from builder.engine.text import printable
-
     for version, rows in report.rows.items():
         scenes, samples, data = (rows.get(name, 0) for name in ("scene", "sample", "sample_data"))
         yield f"{version}: {scenes} scenes, {samples} key frames, {data} files of sensors in the tables"
     if report.synthetic:
         yield "made by `drivebuild data synth`: invented content"
-    for problem in report.problems:
-        label = typer.style(f"{problem.severity}:", fg=COLOURS[problem.severity], bold=True)
-        yield f"{label} {printable(_headline(problem))}"
-        yield from (f"    {printable(line)}" for line in _details(problem))
+    yield from problem_lines(report)
     if report.ok:
         depth = "opened" if report.deep else "looked up"
         yield f"{report.model}: all that is needed is there; {report.files} files {depth}"
+
+
+def problem_lines(report: Report, *, errors_only: bool = False) -> Iterator[str]:
+    """Yield what is wrong, as a user reads it."""
+    from builder.engine.text import printable
+
+    for problem in report.problems:
+        if errors_only and problem.severity != "error":
+            continue
+        label = typer.style(f"{problem.severity}:", fg=COLOURS[problem.severity], bold=True)
+        yield f"{label} {printable(_headline(problem))}"
+        yield from (f"    {printable(line)}" for line in _details(problem))
 
 
 def _headline(problem: Problem) -> str:
@@ -181,7 +190,7 @@ def _details(problem: Problem) -> Iterator[str]:
         yield f"hint: {problem.hint}"
 
 
-class _Progress:
+class ProgressLine:
     """One line on a terminal that says what is being looked at; nothing elsewhere."""
 
     def __init__(self, *, quiet: bool = False) -> None:

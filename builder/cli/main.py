@@ -193,6 +193,7 @@ from builder.cli import (  # noqa: E402, F401
     inspect,
     lock,
     patch,
+    prepare,
     render,
     results,
     runs,

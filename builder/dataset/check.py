@@ -12,7 +12,7 @@ from builder.dataset.files import BROKEN_LINK, WORKERS, Listing, condition, deep
 from builder.dataset.nearmiss import explain_missing, looks_like_root, other_roots
 from builder.dataset.needs import Needs, needs_of
 from builder.dataset.nuscenes import CAN_BUS_ABSENT, CHANNELS, LABELLED, LOCATIONS, VERSIONS, download_of
-from builder.dataset.report import Collector, Report, Severity
+from builder.dataset.report import Collector, Report
 from builder.dataset.synth import MARKER
 from builder.errors import UsageError
 from builder.recipe.types import Model
@@ -95,16 +95,15 @@ class _Check:
             self._look_inside()
 
     def _entries(self) -> None:
-        """Folders first: when one is missing, that is said once."""
-        for name in sorted(self._needs.required | self._needs.wanted):
-            severity: Severity = "error" if name in self._needs.required else "warning"
+        """Folders first: when one is missing, that is said once. What nothing reads is missed by the tables alone."""
+        for name in sorted(self._needs.required):
             place = self._root / name
             if not place.is_dir():
                 what = BROKEN_LINK if place.is_symlink() and not place.exists() else "missing"
                 hint = explain_missing(self._root, name)
-                self._found.add(severity, name, what, f"{name}/", download=download_of(name), hint=hint)
+                self._found.add("error", name, what, f"{name}/", download=download_of(name), hint=hint)
             elif not os.access(place, os.R_OK | os.X_OK):
-                self._found.add(severity, name, "not readable", f"{name}/", hint="`ls -ld` says whose it is")
+                self._found.add("error", name, "not readable", f"{name}/", hint="`ls -ld` says whose it is")
 
     def _list(self) -> None:
         tops = [name for name in ("samples", "sweeps") if name in self._needs.required | self._needs.wanted]

@@ -166,6 +166,8 @@ def _wanted(job: Job, entry: DataEntry) -> bool:
     kind = job_kind(job)
     if kind not in ("train", "eval", "prepare") or (entry.readers and kind not in entry.readers):
         return False
+    if not entry.required:
+        return False
     # What a conversion makes, it does not need.
     return not (kind == "prepare" and entry.generated)
 

@@ -451,7 +451,11 @@ class DataEntry(Noun, frozen=True, kw_only=True):
     readers: tuple[JobKind, ...] = ()
     """Kinds of jobs that read it; none named: all that read data."""
     required: bool = True
-    """Whether anything reads it; a README may list what nothing does."""
+    """Whether a job stops without it. What is not required is linked all the same: a README lists it, or it is read
+    when it is there."""
+    holds: Literal["", "train", "val", "test", "samples"] = ""
+    """Of a generated entry: the split of which a pickle has one info for each key frame, or `samples` for a folder with
+    one file named by each key frame."""
     parts: tuple[Name, ...] = ()
     """Pieces of the entry with a download or a name of their own that are read, too: a map expansion, CAN messages."""
     url: Url | None = None

@@ -306,12 +306,15 @@ RICH: dict[str, Any] = {
             "dataset": "nuscenes",
             "root": "data",
             "note": "n",
+            "sensors": ["camera"],
             "entries": [
                 {
                     "path": "maps",
                     "kind": "folder",
                     "generated": True,
                     "readers": ["eval"],
+                    "holds": "val",
+                    "parts": ["expansion"],
                     "url": "https://example.org/x",
                     "note": "n",
                 }
