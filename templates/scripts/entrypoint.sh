@@ -4,9 +4,9 @@
 set -euo pipefail
 
 # An image whose CANN is a stand-in has this list: the platform it stands in for, then the scripts that want an NPU.
-if [ -r /opt/drivebuild/refused ]; then
+if [ -s /opt/drivebuild/refused ]; then
     {
-        read -r platform
+        read -r platform || platform=
         while read -r script; do
             # As a word of its own, or at the end of a path; within `bash -c '...'` as well.
             edge="[[:space:]\"';&|()]"

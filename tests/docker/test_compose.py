@@ -226,3 +226,30 @@ def test_a_compose_that_is_killed_leaves_the_job_to_the_engine(server: Server, n
     result = server.result()
     assert (result["status"], result["signal"], result["exit_code"]) == ("interrupted", "SIGTERM", 143)
     docker("rm", "--force", name)
+
+
+# --- the entrypoint of an image without CANN -----------------------------------------------------
+
+REFUSED = ["bash train.sh", "bash test/train.sh --a", "bash -c 'cd x; bash train.sh'", "/a/train.sh"]
+STARTED = ["echo pretrain.sh", "echo train.shx", "echo constrain.sh.txt", "true"]
+
+
+@pytest.mark.parametrize("listed", ["cann-8.2.rc1\n\ntrain.sh\n\n", "", "\n"])
+@pytest.mark.parametrize("line", [*REFUSED, *STARTED])
+def test_a_stand_in_refuses_its_scripts_by_their_names_alone(
+    server: Server, tmp_path: Path, listed: str, line: str
+) -> None:
+    file = tmp_path / "refused"
+    file.write_text(listed)
+    command = ["bash", "-c", line[9:-1]] if line.startswith("bash -c") else line.split()
+    mount = f"--volume={file}:/opt/drivebuild/refused:ro"
+    done = subprocess.run(
+        ("docker", "run", "--rm", mount, "--entrypoint", "/opt/drivebuild/entrypoint", server.image, *command),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    refused = line in REFUSED and "train.sh" in listed
+    assert (done.returncode == 125) == refused, done.stderr
+    assert ("stand-in" in done.stderr) == refused
