@@ -155,7 +155,9 @@ class RichJobView:
                 self._gone = True
 
     def close(self) -> None:
-        """Take the line away, after what is left of the output."""
+        """Leave the line behind as it was last, after what is left of the output."""
+        from rich.text import Text
+
         if self._gone:
             return
         try:
@@ -163,6 +165,9 @@ class RichJobView:
                 self._show(b"\n", time.monotonic())
             if self._live is not None:
                 self._live.stop()
+                last = describe(self._progress.reading())
+                if last:
+                    self._live.console.print(Text(last, "bold"))
         except OSError:
             self._gone = True
 

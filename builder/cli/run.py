@@ -162,11 +162,13 @@ def _launch(scene: _Scene, order: Order, context: typer.Context, *, no_build: bo
     from builder.plan.jobs import job_kind
 
     settle(scene.containers)
-    with devices_lock(wanted=bool(order.npus)):
-        image = scene.engine.image(order.image)
+    image = scene.engine.image(order.image)
+    if image is None:
         _check(scene, order, image, no_build=no_build)
-        if image is None:
-            image = _built(scene, order, context)
+        image = _built(scene, order, context)
+    # A build takes long; nobody else waits for it, and what was free before it may be in use now.
+    with devices_lock(wanted=bool(order.npus)):
+        _check(scene, order, image, no_build=no_build)
         order = _fitting(scene, order)
         folder = prepare(order, scene.site, scene.config, image)
         if job_kind(order.job) == "shell":

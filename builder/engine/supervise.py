@@ -7,6 +7,7 @@ and the next command of drivebuild removes what is left.
 from __future__ import annotations
 
 import contextlib
+import os
 import queue
 import signal
 import threading
@@ -210,6 +211,9 @@ def settle(containers: Containers) -> tuple[str, ...]:
     for container in ended:
         folder = RunFolder(Path(container.labels.get(FOLDER, "/")))
         if folder.path.is_dir():
+            if not os.access(folder.path, os.W_OK):
+                # Another user's: theirs to clear away.
+                continue
             with contextlib.suppress(RunError):
                 folder.write_result(verdict(container, folder, gone=False, said=containers.printed(container.name)))
         containers.remove(container.name)
