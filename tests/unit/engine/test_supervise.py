@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from builder.engine import supervise
 from builder.engine.containers import FOLDER, RUN, Container, GoneError
 from builder.engine.rundir import RunFolder, RunResult
-from builder.engine.supervise import settle, verdict
+from builder.engine.supervise import Signals, Watcher, settle, verdict
 
 
 def container(**changes: Any) -> Container:
@@ -101,3 +105,74 @@ def test_what_ended_unwatched_is_cleared_away_and_what_runs_is_not(tmp_path: Pat
 
 def test_without_an_engine_nothing_is_cleared_away() -> None:
     assert settle(Engine(answers=False)) == ()  # type: ignore[arg-type]
+
+
+def test_signals_are_noted_and_what_the_caller_ignores_stays_ignored() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    hangup = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Signals() as signals:
+            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert list(signals.take()) == [signal.SIGTERM, signal.SIGINT]
+            assert list(signals.take()) == []
+            # As under nohup.
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        assert signal.getsignal(signal.SIGTERM) == before
+    finally:
+        signal.signal(signal.SIGHUP, hangup)
+
+
+class Ending:
+    """A container whose output ends while the engine is away, and which is found again or gone."""
+
+    def __init__(self, *states: Container | GoneError, said: bytes = b"") -> None:
+        self._states, self._said = list(states), said
+        self.sent: list[int] = []
+        self.removed: list[str] = []
+
+    def output(self, _name: str, *, since: int = 0) -> Iterator[bytes]:
+        yield self._said
+
+    def find(self, _name: str) -> Container:
+        state = self._states.pop(0)
+        if isinstance(state, GoneError):
+            raise state
+        return state
+
+    def signal(self, _name: str, number: int) -> None:
+        self.sent.append(number)
+
+    def remove(self, name: str) -> None:
+        self.removed.append(name)
+
+
+def watch(engine: Ending, folder: Path, *, said: list[str]) -> RunResult:
+    watcher = Watcher(engine, "toy", RunFolder(folder), feed=lambda _: None, say=said.append)  # type: ignore[arg-type]
+    with Signals() as signals:
+        return watcher.watch(signals)
+
+
+def test_an_engine_that_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervise.time, "sleep", lambda _: None)
+    away = GoneError("connection refused")
+    engine = Ending(away, away, container(running=True, ended=False), container(exit_code=137), said=b"words\n")
+    said: list[str] = []
+    result = watch(engine, tmp_path, said=said)
+    assert said == ["the engine does not answer; waiting for it"]
+    assert "the engine was restarted" in result.reason
+    assert result.evidence[-1] == "words"
+    assert engine.removed == ["toy"]
+
+
+def test_an_engine_that_stays_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervise, "ENGINE_PATIENCE", -1.0)
+    result = watch(Ending(GoneError("connection refused")), tmp_path, said=[])
+    assert "vanished" in result.reason
+
+
+def test_a_container_that_was_removed_is_not_waited_for(tmp_path: Path) -> None:
+    said: list[str] = []
+    assert "vanished" in watch(Ending(GoneError("no such container", missing=True)), tmp_path, said=said).reason
+    assert said == []
