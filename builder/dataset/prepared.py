@@ -80,12 +80,13 @@ def write_stamp(folder: Path, stamp: Stamp) -> None:
 
 
 def sizes(folder: Path, entries: Sequence[DataEntry]) -> dict[str, int]:
-    """Return the size of each generated file, and for a folder the number of its files; without what is not there."""
+    """Return the size in bytes of each generated file, and of all files of a folder; without what is not there."""
     found = {}
     for entry in entries:
         place = folder / entry.path
         with contextlib.suppress(OSError):
-            found[entry.path] = sum(1 for _ in place.iterdir()) if place.is_dir() else place.stat().st_size
+            files = place.iterdir() if place.is_dir() else (place,)
+            found[entry.path] = sum(file.stat().st_size for file in files)
     return found
 
 

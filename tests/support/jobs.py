@@ -94,13 +94,13 @@ def write_recipes(folder: Path) -> Path:
     return folder
 
 
-def write_context(catalog: Catalog, folder: Path, platform: str) -> Path:
+def write_context(catalog: Catalog, folder: Path, platform: str, name: str = "toyrun") -> Path:
     """Write what `docker build` makes the image from, and return the folder."""
     folder.mkdir(parents=True)
-    model = catalog.models["toyrun"]
+    model = catalog.models[name]
     table = job_table(model, catalog.platforms[platform], "stock", {})
     (folder / "jobs.json").write_text(json.dumps(table))
-    (folder / "manifest.json").write_text('{"model": "toyrun"}')
+    (folder / "manifest.json").write_text(json.dumps({"model": name}))
     for path in SCRIPTS.glob("job*.py"):
         (folder / path.name).write_bytes(path.read_bytes())
     (folder / "entrypoint").write_bytes((SCRIPTS / "entrypoint.sh").read_bytes())
@@ -110,7 +110,7 @@ FROM localhost/drivebuild/base:debian-12
 COPY --chmod=755 entrypoint jobs.json manifest.json /opt/drivebuild/
 COPY job*.py /opt/drivebuild/job/
 COPY --chmod=755 drivebuild-job /usr/local/bin/
-RUN mkdir -p /workspace/toyrun/Toy /workspace/toyrun/.home && cd /workspace/toyrun \\
+RUN mkdir -p /workspace/{name}/Toy /workspace/{name}/.home && cd /workspace/{name} \\
  && ln -s {table["links"]}/outputs/Toy/out Toy/out && chgrp -R 1000 . && chmod -R g=u .
 ENTRYPOINT ["/opt/drivebuild/entrypoint"]
 """)
