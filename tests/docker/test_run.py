@@ -41,6 +41,7 @@ def images(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         docker("build", "--quiet", "--tag", tags[-1], str(context))
     yield recipes
     docker("image", "rm", "--force", *tags)
+    subprocess.run(("docker", "volume", "rm", "--force", "site_toyrun-home"), capture_output=True, check=False)
 
 
 @pytest.fixture
