@@ -89,6 +89,8 @@ def _of_image(plan: Plan, catalog: Catalog, *, target: str) -> dict[str, Any]:
         "cann_way": cann.way if cann else "",
         "twin": plan.platform.twin or "",
         "refused": list(image["refused"]),
+        "jobs": json.loads(image["jobs"]),
+        "links": {f"{tree['root']}/{link['path']}": link["target"] for link in tree["links"]},
         "labels": dict(image["labels"]) if target == "image" else {},
         "kept": {keep["stage"].removesuffix("-source"): f"{tree['root']}/{keep['to']}" for keep in tree["trees"]},
         "packages": uses,
@@ -163,6 +165,8 @@ def _npu_probes(text: str) -> dict[str, tuple[Probe, ...]]:
         "npu_ops.py": (Probe(script="npu_ops.py", needs="mmcv", of_npu=True),),
         "refused.py": (Probe(script="refused.py", stdin=text, entrypoint=False, of_image=True),),
         "applied.py": (Probe(script="applied.py", stdin=text, of_image=True),),
+        # As compose starts a job: a user that the image does not know, in the group of the model's folder.
+        "jobs.py": (Probe(script="jobs.py", stdin=text, user="4321:1000", of_image=True),),
         "models.py": (Probe(script="models.py", stdin=text, of_image=True),),
         "train_script.py": (Probe(script="train_script.py", stdin=text, of_image=True),),
     }

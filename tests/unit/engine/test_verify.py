@@ -59,7 +59,7 @@ def stub(catalog: Catalog) -> dict[str, object]:
 
 
 def test_an_image_for_npus_is_asked_about_its_adapter_manifest_and_model(stub: dict[str, object]) -> None:
-    scripts = ["models.py", "train_script.py", "npu_stack.py", "npu_ops.py", "refused.py", "applied.py"]
+    scripts = ["models.py", "train_script.py", "npu_stack.py", "npu_ops.py", "refused.py", "applied.py", "jobs.py"]
     found = {probe.script: probe for probe in probes(stub, scripts)}
     assert sorted(found) == sorted(scripts)
     assert [name for name, probe in found.items() if not probe.entrypoint] == ["refused.py"]
