@@ -22,7 +22,7 @@ FOLDERS = (
         "templates/compose",
     ),
 )
-LAST = {"C": 22, "P": 12, "F": 14, "T": 11, "V": 14, "S": 14}
+LAST = {"C": 23, "P": 13, "F": 14, "T": 11, "V": 15, "S": 14}
 IDS = [f"{letter}{number}" for letter, last in LAST.items() for number in range(1, last + 1)]
 
 _FILE = re.compile(r"(?:[\w./*-]|\{[\w,]+\})+\.(?:yaml|j2|py|sh)")
