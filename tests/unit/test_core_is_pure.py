@@ -45,6 +45,7 @@ def test_core_is_pure(path: Path) -> None:
         # PurePosixPath only computes; Path reads the disk.
         assert module != "pathlib" or name in ("PurePosixPath", "PurePath"), f"{path} imports pathlib.{name}"
         assert module != "builder.paths", f"{path} knows where files are"
+        assert module != "builder.signals", f"{path} is a process of its own"
 
 
 @pytest.mark.parametrize("path", PURE, ids=lambda path: path.relative_to(PACKAGE).as_posix())
@@ -66,4 +67,4 @@ def test_arrows_go_one_way(path: Path) -> None:
         full = f"{module}.{name}" if module == "builder" else module
         if full.startswith("builder.") and package in ARROWS:
             target = full.split(".")[1]
-            assert target in ARROWS[package] | {"errors", "paths", "__version__"}, f"{path} imports {full}"
+            assert target in ARROWS[package] | {"errors", "paths", "signals", "__version__"}, f"{path} imports {full}"
