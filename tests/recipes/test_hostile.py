@@ -176,6 +176,7 @@ RICH: dict[str, Any] = {
             "adapter": "7",
             "hdk_recommended": "25",
             "hdk_floor": "24",
+            "hdk_compatible": ["24.1"],
             "home": "/usr/local/cann",
             "note": "n",
         },
@@ -348,6 +349,28 @@ RICH: dict[str, Any] = {
             },
             {"name": "keep", "title": "Keep", "command": ["bash", "kept.sh"], "npus": 8},
         ],
+        "log": {
+            "steps": {
+                "find": "Epoch",
+                "match": r"Epoch (?P<step>\d+)",
+                "between": ", ",
+                "equals": ": ",
+                "ends": "s",
+                "names": {"loss": "loss", "time": "time", "rate": "lr", "memory": "memory", "data": "data"},
+                "time": "step",
+            },
+            "metrics": [
+                {
+                    "name": "m",
+                    "find": "m is",
+                    "match": r"m is (?P<value>\d+)",
+                    "unit": "fraction",
+                    "printed": "percent",
+                }
+            ],
+            "failures": ["given up"],
+            "note": "n",
+        },
         "results": [
             {
                 "chip": "c",
