@@ -122,8 +122,7 @@ def _ask_hosts(settings: Settings, models: list[str], platform: str, *, as_json:
 
 
 def _sites(settings: Settings, models: list[str], platform: str) -> Iterator[Site]:
-    import platform as machine
-
+    from builder.cli.options import machine
     from builder.errors import PlanError
     from builder.plan.make import known
     from builder.plan.needs import plan_needs
@@ -131,7 +130,7 @@ def _sites(settings: Settings, models: list[str], platform: str) -> Iterator[Sit
     catalog = settings.catalog()
     if platform:
         known(catalog.platforms, platform, "platform")
-    here = {"amd64": "x86_64", "arm64": "aarch64"}.get(machine.machine(), machine.machine())
+    here = machine()
     for name in models or catalog.models:
         try:
             plan = settings.plan(name, platform=platform, variant="stock", options={})

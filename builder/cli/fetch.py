@@ -14,8 +14,21 @@ import typer
 
 from builder.cli.main import Settings, app
 from builder.cli.options import Architecture as Arch
-from builder.cli.options import AsJson, Lto, Options, Pins, Platform, Variant, parse_options, parse_pins, variant_of
-from builder.errors import PlanError, SourceError, UsageError
+from builder.cli.options import (
+    AsJson,
+    Lto,
+    Options,
+    Pins,
+    Platform,
+    Variant,
+    known_architecture,
+    machine,
+    parse_options,
+    parse_pins,
+    variant_of,
+)
+from builder.cli.store import require_sound
+from builder.errors import PlanError, UsageError
 from builder.signals import ends_like_ctrl_c
 
 if TYPE_CHECKING:
@@ -97,7 +110,9 @@ def fetch(
         jobs=jobs,
     )
     if verify:
-        _verify(opened, quiet=as_json)
+        require_sound(opened, opened.verify())
+        if not as_json:
+            typer.echo(f"every byte of the store {opened.root} is as it was fetched")
     _print(done, opened, as_json=as_json)
 
 
@@ -148,7 +163,7 @@ def _plans(
     """Return the plans, each with the architecture it is for."""
     if bool(models) == every:
         raise UsageError("fetch takes models, or --all", hint="drivebuild fetch flashocc --store DIR")
-    architecture = _architecture(arch)
+    architecture = known_architecture(arch or machine())
     found, refused = [], []
     for name in settings.catalog().models if every else dict.fromkeys(models):
         try:
@@ -165,19 +180,6 @@ def _plans(
     if not found:
         raise refused[0]
     return tuple(found)
-
-
-def _architecture(named: str) -> str:
-    import platform
-
-    from builder.recipe.suggest import one_of
-
-    machine = platform.machine().lower()
-    wanted = named or {"amd64": "x86_64", "arm64": "aarch64"}.get(machine, machine)
-    known = ("x86_64", "aarch64")
-    if wanted not in known:
-        raise UsageError(f"--arch: there is no {wanted!r}", hint=one_of(wanted, known))
-    return wanted
 
 
 def _store(settings: Settings, named: Path | None) -> Store:
@@ -294,21 +296,6 @@ class _Bar:
     def close(self) -> None:
         if self._live:
             self._live.stop()
-
-
-def _verify(store: Store, *, quiet: bool) -> None:
-    """Hash the whole store.
-
-    Raises:
-        SourceError: naming everything that is wrong in it.
-    """
-    problems = store.verify()
-    if problems:
-        lines = "\n".join(f"  {problem.path}: {problem.what}" for problem in problems)
-        hint = "remove the files named, and fetch again"
-        raise SourceError(f"{len(problems)} things are wrong in the store {store.root}\n{lines}", hint=hint)
-    if not quiet:
-        typer.echo(f"every byte of the store {store.root} is as it was fetched")
 
 
 def _print(done: Fetched, store: Store, *, as_json: bool) -> None:

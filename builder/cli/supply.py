@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from builder.cli.options import known_architecture, machine
 from builder.errors import BuildError, SourceError, UsageError
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from builder.source.network import Network
     from builder.source.store import Entry, Store
 
-__all__ = ["Supply", "Wanted", "known_architecture", "machine", "supplied"]
+__all__ = ["Supply", "Wanted", "supplied"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

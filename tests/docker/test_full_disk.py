@@ -10,10 +10,11 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
+from support.disks import small_disk
 from support.engine import stage, toy_plan
 
 from builder.engine.build import Choices, build
@@ -35,21 +36,8 @@ Disk = Callable[[str], Path]
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Disk]:
     """Return what mounts a small disk."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = []
-
-    def make(size: str) -> Path:
-        command = ("mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder))
-        done = subprocess.run(command, check=False, capture_output=True, text=True)
-        if done.returncode:
-            pytest.skip(f"SKIPPED LOUDLY: no small disk can be mounted here: {done.stderr.strip()}")
-        mounted.append(folder)
-        return folder
-
-    yield make
-    for place in mounted:
-        subprocess.run(("umount", "--lazy", str(place)), check=True)
+    with ExitStack() as mounted:
+        yield lambda size: mounted.enter_context(small_disk(tmp_path / "disk", size))
 
 
 def failing(engine: Engine, tag: str, dockerfile: str, **more: object) -> BuildError:

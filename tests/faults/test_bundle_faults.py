@@ -9,7 +9,6 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import pytest
 import zstandard
 from support import bundles
 from support.cli import drivebuild, refused
+from support.disks import small_disk
 from support.files import REPOSITORY
 
 from builder.errors import SourceError
@@ -475,74 +475,49 @@ def test_a_limit_on_the_size_of_files_leaves_nothing_unpacked(site: Site, large:
     site.is_untouched()
 
 
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
-    """Return what makes a disk of a few kilobytes."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = []
-
-    def make(size: int) -> Path:
-        if mounted:
-            subprocess.run(["umount", str(folder)], check=True)
-            mounted.clear()
-        done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], check=False)
-        if done.returncode:
-            pytest.skip("mounting a small disk needs root and the right to mount")
-        mounted.append(folder)
-        return folder
-
-    yield make
-    if mounted:
-        subprocess.run(["umount", str(folder)], check=True)
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
-def test_a_full_disk_leaves_all_or_nothing(
-    tmp_path: Path, large: Path, disk: Callable[[int], Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_leaves_all_or_nothing(tmp_path: Path, large: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On disks of many sizes, with the look at the free space beforehand and without it."""
     outcomes = set()
     usage = __import__("shutil").disk_usage
     for number, size in enumerate(range(4 << 20, 13 << 20, 300 << 10)):
-        folder = disk(size)
-        if number % 2:
-            monkeypatch.setattr("shutil.disk_usage", lambda path: usage(path)._replace(free=1 << 40))
-        store = Store.make(folder / "store")
-        error = None
-        try:
-            unbundle(large, store, folder / "out", observe=bundles.quiet)
-        except SourceError as caught:
-            error = caught
-        if error is None:
-            outcomes.add("all")
-            assert len(store.entries()) == len(MEGABYTES)
-            assert (folder / "out/README.md").is_file()
-        else:
-            outcomes.add("refused before" if "needs" in error.message else "full")
-            assert "make room" in error.hint
-            assert store.entries() == ()
-            assert not [path for path in (folder / "store/objects").rglob("*") if path.is_file()]
-            assert [path.name for path in folder.iterdir()] == ["store"]
-            assert [path.suffix for path in (folder / "store/partial").iterdir()] in ([], [".lock"])
-        monkeypatch.undo()
-        assert store.verify() == ()
+        with small_disk(tmp_path / "disk", str(size)) as folder:
+            if number % 2:
+                monkeypatch.setattr("shutil.disk_usage", lambda path: usage(path)._replace(free=1 << 40))
+            store = Store.make(folder / "store")
+            error = None
+            try:
+                unbundle(large, store, folder / "out", observe=bundles.quiet)
+            except SourceError as caught:
+                error = caught
+            if error is None:
+                outcomes.add("all")
+                assert len(store.entries()) == len(MEGABYTES)
+                assert (folder / "out/README.md").is_file()
+            else:
+                outcomes.add("refused before" if "needs" in error.message else "full")
+                assert "make room" in error.hint
+                assert store.entries() == ()
+                assert not [path for path in (folder / "store/objects").rglob("*") if path.is_file()]
+                assert [path.name for path in folder.iterdir()] == ["store"]
+                assert [path.suffix for path in (folder / "store/partial").iterdir()] in ([], [".lock"])
+            monkeypatch.undo()
+            assert store.verify() == ()
     assert outcomes == {"all", "refused before", "full"}
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
-def test_a_full_disk_leaves_no_half_bundle_and_the_old_one(tmp_path: Path, disk: Callable[[int], Path]) -> None:
+def test_a_full_disk_leaves_no_half_bundle_and_the_old_one(tmp_path: Path) -> None:
     store = bundles.fill(tmp_path / "store", MEGABYTES)
     few = bundles.fill(tmp_path / "few")
     for size in range(1 << 20, 9 << 20, 1 << 20):
-        target = disk(size) / "b"
-        bundles.make(few, target)
-        before = target.read_bytes()
-        with pytest.raises(SourceError, match="No space left on device") as caught:
-            bundles.make(store, target)
-        assert "make room" in caught.value.hint
-        assert [path.name for path in target.parent.iterdir()] == ["b"]
-        assert target.read_bytes() == before
+        with small_disk(tmp_path / "disk", str(size)) as disk:
+            target = disk / "b"
+            bundles.make(few, target)
+            before = target.read_bytes()
+            with pytest.raises(SourceError, match="No space left on device") as caught:
+                bundles.make(store, target)
+            assert "make room" in caught.value.hint
+            assert [path.name for path in target.parent.iterdir()] == ["b"]
+            assert target.read_bytes() == before
 
 
 # Interruptions --------------------------------------------------------------------------------------------------------
