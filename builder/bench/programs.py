@@ -9,8 +9,8 @@ __all__ = ["PROGRAMS"]
 # Left out: what needs a package without wheels for these Pythons (crypto_pyaes, hg_startup), or many packages for one
 # figure (dask, fastapi, sphinx, websockets, tornado_http); what measures sockets rather than the interpreter
 # (asyncio_tcp, concurrent_imap); what needs Python 3.12 (async_tree_eager*); what takes ten times as long as the others
-# (2to3, async_tree's other kinds, barnes_hut, base64, bpe_tokeniser, decimal_*, docutils, gc_collect, mdp, networkx, pprint); what
-# fails with the wheels there are (mako); and python_startup, whose children --clock processor does not see.
+# (2to3, async_tree's other kinds, barnes_hut, base64, bpe_tokeniser, decimal_*, docutils, gc_collect, mdp, networkx,
+# pprint); what fails with the wheels there are (mako); and python_startup, whose children --clock processor misses.
 PROGRAMS: tuple[tuple[str, tuple[str, ...], bool], ...] = (
     ("argparse_many_optionals", ("argparse", "many_optionals"), False),
     ("argparse_subparsers", ("argparse", "subparsers"), False),
