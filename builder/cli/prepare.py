@@ -120,7 +120,7 @@ def _convert(
     context: typer.Context, settings: Settings, model: str, platform: str, variant: str, *, no_build: bool
 ) -> tuple[Order, Image]:
     from builder.cli.order import make_order
-    from builder.cli.run import _end, _launch, _scene
+    from builder.cli.start import end_as, launch_job, make_scene
     from builder.engine.job import container_name
     from builder.engine.supervise import Signals, Watcher
 
@@ -137,8 +137,8 @@ def _convert(
         memory="",
         host=ROOT,
     )
-    scene, order = _scene(settings, order)
-    run_folder = _launch(scene, order, context, no_build=no_build)
+    scene, order = make_scene(settings, order)
+    run_folder = launch_job(scene, order, context, no_build=no_build)
     view = make_view(f"{model} {JOB}")
     watcher = Watcher(scene.containers, container_name(run_folder), run_folder, feed=view.feed, say=view.say)
     with Signals() as signals:
@@ -146,7 +146,7 @@ def _convert(
             result = watcher.watch(signals)
         finally:
             view.close()
-    _end(run_folder, result)
+    end_as(run_folder, result)
     image = scene.engine.image(order.image)
     if image is None:
         raise RunError(f"{order.image}: the image is gone")
