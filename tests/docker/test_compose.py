@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.composesite import MODEL, Server, docker, make_server
+from support.composesite import Server, docker, make_server
 from support.files import REPOSITORY
 from support.jobsite import LINE, METRIC, wait_for
 
@@ -51,7 +51,7 @@ def compose(file: str, service: str, *arguments: str, **environment: str) -> sub
         )
     finally:
         docker("network", "rm", f"none{os.getpid()}_default")
-        docker("volume", "rm", f"none{os.getpid()}_{MODEL}-home")
+        docker("volume", "rm", f"none{os.getpid()}_{service.split('-')[0]}-home")
 
 
 def sentence(done: subprocess.CompletedProcess[str]) -> str:
