@@ -89,7 +89,7 @@ def started(subjects: Sequence[Subject], suite: Suite, place: Place, run: Run) -
             reply = run(run_command(image, suite, place))
             if reply.code != 0:
                 hint = "is the image built, and is there such a processor?"
-                raise BuildError(f"docker run {image} failed: {reply.complaint}", hint=hint)
+                raise BuildError(f"docker run {image} failed: {_first(reply)}", hint=hint)
             ids[image] = reply.text.split()[-1]
         yield ids
     finally:
@@ -106,8 +106,13 @@ def sample_in(container: str, subject: Subject, program: Program, suite: Suite, 
     words = ("docker", "exec", container, subject.interpreter, f"{SCRIPTS}/{suite.script}")
     reply = run((*words, SITE, place.clock, str(place.seconds), *program.words))
     if reply.code in (125, 126, 127) or "No such container" in reply.complaint:
-        raise RunError(f"{subject.name}: {subject.interpreter} cannot be run in {subject.image}: {reply.complaint}")
+        raise RunError(f"{subject.name}: {subject.interpreter} cannot be run in {subject.image}: {_first(reply)}")
     return _read(reply)
+
+
+def _first(reply: Reply) -> str:
+    """Return the first line of what a failed command said; docker's own words on `exec` are on standard output."""
+    return (reply.complaint or reply.text or f"exit code {reply.code}").splitlines()[0]
 
 
 def _read(reply: Reply) -> Sample:

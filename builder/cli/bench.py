@@ -72,7 +72,7 @@ def bench(
     programs = find_programs(chosen, tuple(program or ()), fast=fast)
     plans = _plans(settings, model, variants, platform)
     subjects = _subjects(plans, chosen, until, also or [])
-    place = _place(settings, chosen, plans[0], subjects, cpu=cpu, clock=clock, limit=limit)
+    place = _place(settings, chosen, plans[0], subjects, until=until, cpu=cpu, clock=clock, limit=limit)
     count = rounds or (FAST_ROUNDS if fast else ROUNDS)
     before = _load()
     measured = _measure(chosen, programs, subjects, place, count, quiet=as_json)
@@ -114,7 +114,15 @@ def _subjects(plans: tuple[Plan, ...], suite: Suite, until: str, also: list[str]
 
 
 def _place(
-    settings: Settings, suite: Suite, plan: Plan, subjects: tuple[Subject, ...], *, cpu: str, clock: str, limit: int
+    settings: Settings,
+    suite: Suite,
+    plan: Plan,
+    subjects: tuple[Subject, ...],
+    *,
+    until: str,
+    cpu: str,
+    clock: str,
+    limit: int,
 ) -> Place:
     """Look at the engine and its images first: a missing one is known before anything is installed."""
     from builder.bench.containers import Place
@@ -125,10 +133,9 @@ def _place(
     for image in dict.fromkeys(subject.image for subject in subjects):
         found = engine.image(image)
         if found is None:
-            stage = image.removeprefix(plan.tag.rpartition(":")[0])
-            raise BuildError(
-                f"there is no image {image}", hint=f"`drivebuild image {plan.model.name}` builds it ({stage})"
-            )
+            variant = next(each.name for each in subjects if each.image == image)
+            words = f"drivebuild image {plan.model.name} --platform {plan.platform.name} --variant {variant}"
+            raise BuildError(f"there is no image {image}", hint=f"`{words}{until and f' --until {until}'}` builds it")
         architecture = found.architecture
     site = _site(settings, suite, plan, architecture) if suite.locks else None
     return Place(cpu=cpu or _last_processor(), clock=clock, seconds=limit, site=site)
