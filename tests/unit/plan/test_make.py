@@ -261,7 +261,12 @@ CHANGES: list[tuple[str, dict[str, str], dict[str, str], set[str]]] = [
         {"overlay-ops"},
     ),
     ("a variable", {"environment": "{A: a}"}, {"environment": "{A: b}"}, {"manifest", "image"}),
-    ("a job", {"jobs": "[{name: a, title: A, command: [a]}]"}, {"jobs": "[{name: a, title: A, command: [b]}]"}, {"image"}),
+    (
+        "a job",
+        {"jobs": "[{name: a, title: A, command: [a]}]"},
+        {"jobs": "[{name: a, title: A, command: [b]}]"},
+        {"image"},
+    ),
     (
         "a result",
         {"results": "[]"},
