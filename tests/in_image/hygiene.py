@@ -83,7 +83,8 @@ allowed_tmp = [p for p in left if p.startswith(("/tmp/home-", "/tmp/in_image"))]
 left = [p for p in left if p not in allowed_tmp]
 report("hygiene no build trees", not left, left[:10])
 objects = walk("/opt", ["*.o", "*.egg-link", ".ninja_log", "direct_url.json", "config.log"])
-objects = [p for p in objects if "/config-3." not in p]
+# Kernels for the NPU's own processors are delivered as object files; mx_driving's wheel has some.
+objects = [p for p in objects if "/config-3." not in p and "/op_impl/ai_core/tbe/kernel/" not in p]
 report("hygiene no build products", not objects, objects[:10])
 logs = [
     p
