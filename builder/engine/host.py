@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -108,9 +108,23 @@ class Engine:
         """Return the commands an image says it was made with."""
         return tuple(str(entry.get("CreatedBy", "")) for entry in self._client.history(name))
 
-    def save(self, name: str) -> Any:
-        """Return the image as a stream of pieces of a tar archive."""
-        return self._client.get_image(name, chunk_size=1 << 20)
+    def save(self, name: str) -> Iterator[bytes]:
+        """Yield the image as pieces of a tar archive.
+
+        Raises:
+            BuildError: the engine cannot export it; it writes a copy of the image to its own disk first.
+        """
+        from docker.errors import APIError
+
+        try:
+            yield from self._client.get_image(name, chunk_size=1 << 20)
+        except APIError as error:
+            reason = str(error.explanation or error)
+            full = "no space left" in reason.lower()
+            hint = (
+                "the engine writes the whole image to its disk first; `docker builder prune` makes room" if full else ""
+            )
+            raise BuildError(f"the engine cannot export {name}: {reason}", hint=hint) from None
 
 
 def connect() -> Engine:
