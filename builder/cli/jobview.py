@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from builder.training.progress import Progress, Reading
 
-__all__ = ["JobView", "describe", "harmless", "human_duration", "make_job_view"]
+__all__ = ["JobView", "SilentJobView", "describe", "harmless", "human_duration", "make_job_view"]
 
 SILENT = 60.0
 """Seconds without output after which it is said; the first step of a training compiles for minutes."""
@@ -82,6 +82,19 @@ def human_duration(seconds: float) -> str:
 def harmless(piece: bytes) -> bytes:
     """Return output without what a terminal would obey."""
     return _OBEYED.sub(b"?", piece)
+
+
+class SilentJobView:
+    """Shows nothing, for a process that only waits."""
+
+    def feed(self, piece: bytes) -> None:
+        """Drop it; the log has it."""
+
+    def say(self, text: str) -> None:
+        """Drop it; nobody listens."""
+
+    def close(self) -> None:
+        """Have nothing to close."""
 
 
 class PlainJobView:

@@ -120,9 +120,7 @@ def _convert(
     context: typer.Context, settings: Settings, model: str, platform: str, variant: str, *, no_build: bool
 ) -> tuple[Order, Image]:
     from builder.cli.order import make_order
-    from builder.cli.start import end_as, launch_job, make_scene
-    from builder.engine.job import container_name
-    from builder.engine.supervise import Signals, Watcher
+    from builder.cli.start import attend, end_as, launch_job, make_scene
 
     order = make_order(
         settings,
@@ -139,13 +137,7 @@ def _convert(
     )
     scene, order = make_scene(settings, order)
     run_folder = launch_job(scene, order, context, no_build=no_build)
-    view = make_view(f"{model} {JOB}")
-    watcher = Watcher(scene.containers, container_name(run_folder), run_folder, feed=view.feed, say=view.say)
-    with Signals() as signals:
-        try:
-            result = watcher.watch(signals)
-        finally:
-            view.close()
+    result = attend(run_folder, make_view(f"{model} {JOB}"), scene.containers)
     end_as(run_folder, result)
     image = scene.engine.image(order.image)
     if image is None:

@@ -14,7 +14,7 @@ from builder.cli.build import Model
 from builder.cli.main import Settings, app
 from builder.cli.options import Lto, Platform, Variant, variant_of
 from builder.cli.order import make_order
-from builder.cli.start import attend, end_as, launch_job, make_scene, published_seconds
+from builder.cli.start import attend, end_as, launch_job, make_scene, view_of
 
 if TYPE_CHECKING:
     from builder.cli.start import Scene
@@ -86,7 +86,7 @@ def run(
     if detach:
         _detach(folder)
         return
-    result = attend(folder, order.model, epochs=order.job.epochs, published=published_seconds(order))
+    result = attend(folder, view_of(order), scene.containers)
     end_as(folder, result)
 
 
@@ -112,16 +112,12 @@ def _detach(folder: RunFolder) -> None:
     for descriptor in (0, 1, 2):
         os.dup2(nowhere, descriptor)
     try:
+        from builder.cli.jobview import SilentJobView
         from builder.engine.containers import Containers
         from builder.engine.host import connect
-        from builder.engine.job import container_name
-        from builder.engine.supervise import Signals, Watcher
 
-        watcher = Watcher(
-            Containers(connect()), container_name(folder), folder, feed=lambda _: None, say=lambda _: None
-        )
-        with Signals() as signals:
-            watcher.watch(signals)
+        # A connection of its own: the parent still uses the other.
+        attend(folder, SilentJobView(), Containers(connect()))
     finally:
         # Nothing of the parent's is to be done twice.
         os._exit(0)

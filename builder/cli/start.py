@@ -17,15 +17,15 @@ from builder.errors import RunError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from builder.cli.jobview import JobView
     from builder.engine.containers import Containers
     from builder.engine.host import Engine, Image
     from builder.engine.job import Order
     from builder.engine.process import SystemRunner
     from builder.engine.rundir import RunFolder, RunResult
     from builder.engine.site import Site
-    from builder.recipe.types import Model as ModelRecipe
 
-__all__ = ["Scene", "attend", "end_as", "launch_job", "make_scene", "published_seconds"]
+__all__ = ["Scene", "attend", "end_as", "launch_job", "make_scene", "view_of"]
 
 INTERRUPTED = (129, 130, 143)
 
@@ -186,24 +186,22 @@ def _hand_over(scene: Scene, order: Order, folder: RunFolder) -> None:
 # --- while it runs ---------------------------------------------------------------------------------
 
 
-def published_seconds(order: Order) -> float | None:
-    from builder.training.compare import published_row
-
-    row = published_row(order.model, order.job, len(order.npus)) if order.npus else None
-    return row.step_seconds if row else None
-
-
-def attend(folder: RunFolder, model: ModelRecipe, *, epochs: int, published: float | None) -> RunResult:
-    """Show a started run until it ends, hand signals on to it, and return how it ended."""
+def view_of(order: Order) -> JobView:
+    """Return what shows a training, with its step time beside the published one."""
     from builder.cli.jobview import make_job_view
-    from builder.engine.containers import Containers
-    from builder.engine.host import connect
-    from builder.engine.job import container_name
-    from builder.engine.supervise import Signals, Watcher
+    from builder.training.compare import published_row
     from builder.training.progress import Progress
 
-    view = make_job_view(Progress(model, epochs=epochs, published=published))
-    watcher = Watcher(Containers(connect()), container_name(folder), folder, feed=view.feed, say=view.say)
+    row = published_row(order.model, order.job, len(order.npus)) if order.npus else None
+    return make_job_view(Progress(order.model, epochs=order.job.epochs, published=row.step_seconds if row else None))
+
+
+def attend(folder: RunFolder, view: JobView, containers: Containers) -> RunResult:
+    """Show a started run until it ends, hand signals on to it, and return how it ended."""
+    from builder.engine.job import container_name
+    from builder.engine.supervise import Signals, Watcher
+
+    watcher = Watcher(containers, container_name(folder), folder, feed=view.feed, say=view.say)
     with Signals() as signals:
         try:
             return watcher.watch(signals)
