@@ -210,10 +210,10 @@ def attend(folder: RunFolder, view: JobView, containers: Containers) -> RunResul
 
 
 def end_as(folder: RunFolder, result: RunResult) -> None:
-    from builder.cli.live import human_seconds
+    from builder.cli.jobview import human_duration
     from builder.engine.text import printable
 
-    taken = human_seconds(result.seconds)
+    taken = human_duration(result.seconds)
     if result.status == "succeeded":
         typer.echo(f"{folder.name} succeeded in {taken}: {printable(result.reason)}", err=True)
         typer.echo(f"{folder.path}", err=True)
