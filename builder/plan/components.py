@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from builder.plan.compilers import compiler_inputs
 from builder.plan.scope import PYTHON_STOCK, Scope
 from builder.plan.sources import archive_name
 from builder.plan.stack import CANN
@@ -74,6 +75,7 @@ def _wheel_stage(
         "python": PYTHON_STOCK,
         "cann_home": scope.cann_home if wants_cann else "",
         "cann_stage": stub,
+        **compiler_inputs(scope.system.name, "gcc", "gcc", "g++"),
         "environment": dict(sorted(environment.items())),
         "wheels": wheels,
     }
