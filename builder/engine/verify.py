@@ -70,7 +70,7 @@ def expectations(plan: Plan, catalog: Catalog, *, target: str) -> dict[str, Any]
         "architecture": architecture,
         "python": platform.python.version,
         "shared": platform.python.shared,
-        "compiler": platform.python.compiler[plan.variant],
+        "compiler": catalog.toolchains[platform.python.compiler["stock" if plan.variant == "stock" else "lto"]].family,
         "versions": _versions(plan, catalog, architecture),
         "components": sorted(_components(plan)),
         "preload": sorted(dict(env.inputs["preload"]).values()),

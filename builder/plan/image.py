@@ -6,10 +6,11 @@ import json
 import re
 from collections.abc import Iterator
 
+from builder.plan.allocator import ALLOCATORS
 from builder.plan.jobs import job_table, links, torch_home
 from builder.plan.locks import merged
 from builder.plan.manifest import MANIFEST
-from builder.plan.scope import Scope
+from builder.plan.scope import PYTHON_STOCK, Scope
 from builder.plan.sources import overrides, pin_of, used_sources
 from builder.plan.stack import CANN
 from builder.plan.stage import StageSpec
@@ -41,31 +42,21 @@ def env_stage(scope: Scope) -> StageSpec:
     """Return the stage of the virtual environment: the model's locked packages and all wheels."""
     own = scope.env_packages()
     cann = CANN if scope.cann_way == "stub" else ""
+    allocators = ALLOCATORS if scope.tcmalloc else ""
     wheels = tuple(use.name for use in scope.uses if scope.template(use) == "wheel")
-    tcmalloc = next((use.name for use in scope.uses if scope.template(use) == "tcmalloc"), "")
-    python = f"python-{scope.variant}"
+    python = PYTHON_STOCK if scope.variant == "stock" else "python-lto"
     inputs = {
         "python": python,
         "requirements": merged(own, scope.platform.architectures),
         "wheels": wheels,
         "distributions": tuple(scope.catalog.components[name].package for name in wheels),
-        "tcmalloc_stage": tcmalloc,
-        "preload": _preload(scope, tcmalloc),
+        "allocators": allocators,
         "cann_home": scope.cann_home,
         "cann_stage": cann,
         "init": "tini" in scope.system.runtime,
     }
-    uses = (python, "uv", MODEL_PACKAGES, *wheels, *(stage for stage in (tcmalloc, cann) if stage))
+    uses = (python, "uv", MODEL_PACKAGES, *wheels, *(stage for stage in (allocators, cann) if stage))
     return StageSpec(name="env", template="env", base="torch", inputs=inputs, uses=uses, minutes=1)
-
-
-def _preload(scope: Scope, tcmalloc_stage: str) -> dict[str, str]:
-    """Return the file of tcmalloc by architecture ('' for all), or nothing for a model that does not want it."""
-    if not scope.model.tcmalloc:
-        return {}
-    if tcmalloc_stage:
-        return {"": "/opt/gperftools/lib/libtcmalloc.so.4"}
-    return {str(architecture): path for architecture, path in scope.system.tcmalloc_library.items()}
 
 
 def tree_stage(scope: Scope) -> StageSpec:

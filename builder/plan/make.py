@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
+from builder.plan.allocator import allocators_stage
 from builder.plan.components import component_stages
 from builder.plan.image import env_stage, image_stage, overlay_stages, packages_stage, tree_stage
 from builder.plan.manifest import manifest_stage
@@ -72,12 +73,16 @@ def _stages(scope: Scope) -> Iterator[StageSpec]:
     yield from source_stages(scope)
     yield python_stage(scope, "stock")
     if scope.variant != "stock":
-        yield python_stage(scope, scope.variant)
+        # Every variant beyond it has the same Python.
+        yield python_stage(scope, "lto")
     yield from torch_stages(scope)
     if scope.cann_way == "stub":
         yield cann_stub_stage(scope)
     components = tuple(stage for use in scope.uses for stage in component_stages(scope, use))
     yield from components
+    if scope.tcmalloc:
+        stage = next((use.name for use in scope.uses if scope.template(use) == "tcmalloc"), "")
+        yield allocators_stage(scope.system, scope.tcmalloc, scope.os_packages, stage)
     yield packages_stage()
     yield env_stage(scope)
     tree, overlays = tree_stage(scope), tuple(overlay_stages(scope))

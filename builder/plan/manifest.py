@@ -39,7 +39,7 @@ def _planned(scope: Scope) -> dict[str, Any]:
         "cann": {"version": platform.cann.version, "way": platform.cann.way} if platform.cann else None,
         "python": {
             "version": python.version,
-            "compiler": python.compiler[scope.variant],
+            "compiler": python.compiler["stock" if scope.variant == "stock" else "lto"],
             "configure": list(python.configure),
             "shared": python.shared,
         },

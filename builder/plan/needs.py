@@ -223,10 +223,12 @@ def _system(scope: Scope, architecture: str) -> Iterator[Need]:
     bootstrap, system = scope.platform.base.bootstrap, scope.system
     if bootstrap is None:
         return
-    compilers = (package for name in scope.platform.python.compiler.values() for package in system.toolchains[name])
+    toolchains = scope.catalog.toolchains.values()
+    compilers = (package for each in toolchains if system.name in each.systems for package in each.packages)
     packages = {
         *system.runtime,
         *system.tcmalloc,
+        *system.jemalloc,
         *system.build,
         *system.python_build,
         *system.tcmalloc_build,

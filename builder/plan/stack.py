@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 from builder.plan.locks import MACHINES, added, installer_lock, merged
 from builder.plan.scope import OS_PACKAGES, PYTHON_STOCK, Scope, read_lock
 from builder.plan.sources import archive_name
 from builder.plan.stage import StageSpec
-from builder.recipe.types import Variant
 
 __all__ = ["CANN", "cann_stub_stage", "python_stage", "system_stages", "torch_stages"]
 
@@ -23,13 +22,12 @@ def system_stages(scope: Scope) -> Iterator[StageSpec]:
     """Yield the system to run on, the one to build on, and the tools that neither holds."""
     system, base = scope.system, scope.platform.base
     image = f"{base.image}@{base.digest}" if base.digest else base.image
-    runtime = (*system.runtime, *system.tcmalloc)
     if scope.os_packages:
         yield StageSpec(name=OS_PACKAGES, template="packages", base="scratch", inputs={"what": _OS_PACKAGES})
     plain = "system" if scope.cann_way == "run" else "base"
     inputs: dict[str, Any] = {
         "manager": system.manager,
-        "packages": runtime,
+        "packages": scope.runtime_packages,
         "cann_inside": scope.cann_way == "image",
     }
     yield StageSpec(name=plain, template="base", base=image, inputs=inputs, uses=scope.os_packages, minutes=1)
@@ -80,21 +78,21 @@ def cann_stub_stage(scope: Scope) -> StageSpec:
     return StageSpec(name=CANN, template="cann-stub", base="build-base", inputs=inputs, uses=uses)
 
 
-def python_stage(scope: Scope, variant: Variant) -> StageSpec:
+def python_stage(scope: Scope, variant: Literal["stock", "lto"]) -> StageSpec:
     """Return the stage of one Python: built from source, as `variant` says."""
     python = scope.platform.python
     source = scope.catalog.sources[python.source]
-    compiler = python.compiler[variant]
+    toolchain = scope.catalog.toolchains[python.compiler[variant]]
     inputs = {
         "version": python.version,
         "series": scope.series,
         "source": f"src-{python.source}",
         "archive": archive_name(source),
         "variant": variant,
-        "compiler": compiler,
+        "compiler": toolchain.family,
         "shared": python.shared,
         "manager": scope.system.manager,
-        "packages": (*scope.system.python_build, *scope.system.toolchains[compiler]),
+        "packages": (*scope.system.python_build, *toolchain.packages),
         "configure": python.configure,
         "profile_task": " ".join(python.profile_task.split()),
     }

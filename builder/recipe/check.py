@@ -47,6 +47,8 @@ def check(catalog: Catalog, found: Found, sources: Iterable[tuple[SourcesFile, D
     for platform in found["platforms"].values():
         for platform_rule in _PLATFORM_RULES:
             yield from platform_rule(catalog, platform.value, platform.document)
+    for toolchain in found["toolchains"].values():
+        yield from _toolchain_names(catalog, toolchain)
     for component in found["components"].values():
         yield from _component_names(catalog, component)
     yield from _component_cycles(found)
@@ -85,7 +87,10 @@ def _platform_wheels(catalog: Catalog, platform: Platform, doc: Document) -> Ite
 
 def _platform_variants(catalog: Catalog, platform: Platform, doc: Document) -> Iterator[Mistake]:
     for variant in platform.variants:
-        if variant not in platform.python.compiler:
+        if not platform.optimised and variant not in ("stock", "lto"):
+            message = f"variants: {variant!r} is there, but `optimised` does not say what it compiles"
+            yield doc.mistake(("variants",), message)
+        elif variant in ("stock", "lto") and variant not in platform.python.compiler:
             message = f"python.compiler: no compiler for the variant {variant!r}"
             yield doc.mistake(("python", "compiler"), message)
 
@@ -94,11 +99,30 @@ def _platform_compilers(catalog: Catalog, platform: Platform, doc: Document) -> 
     if "stock" not in platform.variants:
         message = "variants: 'stock' is missing; what is compiled is compiled against it"
         yield doc.mistake(("variants",), message)
-    system = catalog.systems.get(platform.system)
-    for variant, compiler in platform.python.compiler.items():
-        if system and compiler not in system.toolchains:
-            message = f"python.compiler.{variant}: {system.name} has no toolchain {compiler!r}"
-            yield doc.mistake(("python", "compiler", variant), message)
+    for variant, name in platform.python.compiler.items():
+        yield from _toolchain(catalog, platform, doc, ("python", "compiler", variant), name, platform.architectures)
+    if platform.optimised:
+        for architecture, name in platform.optimised.toolchain.items():
+            path = ("optimised", "toolchain", architecture)
+            yield from _toolchain(catalog, platform, doc, path, name, (architecture,))
+
+
+def _toolchain(
+    catalog: Catalog, platform: Platform, doc: Document, path: DataPath, name: str, wanted: tuple[str, ...]
+) -> Iterator[Mistake]:
+    """One compiler: it exists, for the platform's system, and for the architectures."""
+    spelled = ".".join(map(str, path))
+    if name not in catalog.toolchains:
+        yield _unknown(doc, path, "toolchain", name, catalog.toolchains)
+        return
+    toolchain = catalog.toolchains[name]
+    missing = [each for each in wanted if each not in toolchain.architectures]
+    if missing:
+        message = f"{spelled}: {toolchain.title} exists for {', '.join(toolchain.architectures)} only"
+        yield doc.mistake(path, message, hint=f"another one for {', '.join(missing)}")
+    if platform.system in catalog.systems and platform.system not in toolchain.systems:
+        message = f"{spelled}: toolchain {name!r} is for {', '.join(toolchain.systems)}, not for {platform.system}"
+        yield doc.mistake(path, message)
 
 
 def _platform_sources(catalog: Catalog, platform: Platform, doc: Document) -> Iterator[Mistake]:
@@ -141,6 +165,34 @@ def _platform_cann(catalog: Catalog, platform: Platform, doc: Document) -> Itera
         yield doc.mistake(("cann", "installers"), message)
 
 
+def _platform_optimised(catalog: Catalog, platform: Platform, doc: Document) -> Iterator[Mistake]:
+    """Every architecture has its compiler, and what is compiled are components."""
+    optimised = platform.optimised
+    if optimised is None:
+        return
+    missing = [name for name in platform.architectures if name not in optimised.toolchain]
+    if missing:
+        yield doc.mistake(("optimised", "toolchain"), f"optimised.toolchain: none for {', '.join(missing)}")
+    for key in ("framework", "components"):
+        for index, name in enumerate(getattr(optimised, key)):
+            if name not in catalog.components:
+                yield _unknown(doc, ("optimised", key, index), "component", name, catalog.components)
+
+
+def _toolchain_names(catalog: Catalog, named: Named) -> Iterator[Mistake]:
+    toolchain, doc = named.value, named.document
+    for index, name in enumerate(toolchain.systems):
+        if name not in catalog.systems:
+            yield _unknown(doc, ("systems", index), "system", name, catalog.systems)
+    if toolchain.source and not isinstance(catalog.sources.get(toolchain.source), ArchiveSource):
+        yield _unknown(doc, ("source",), "archive source", toolchain.source, catalog.sources)
+    if toolchain.source and toolchain.packages:
+        yield doc.mistake(("source",), "source: the toolchain comes from packages already")
+    if toolchain.family == "clang" and not (toolchain.tools.linker and toolchain.tools.profdata):
+        message = "tools: clang's LTO and PGO want its own linker and profdata"
+        yield doc.mistake(("tools",), message)
+
+
 _PLATFORM_RULES: tuple[Callable[[Catalog, Platform, Document], Iterator[Mistake]], ...] = (
     _platform_names,
     _platform_wheels,
@@ -149,6 +201,7 @@ _PLATFORM_RULES: tuple[Callable[[Catalog, Platform, Document], Iterator[Mistake]
     _platform_sources,
     _platform_accelerator,
     _platform_cann,
+    _platform_optimised,
 )
 
 

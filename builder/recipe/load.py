@@ -14,7 +14,7 @@ from builder.errors import RecipeError
 from builder.recipe.check import Named, check
 from builder.recipe.diagnose import convert
 from builder.recipe.text import Document, Mistake, parse
-from builder.recipe.types import Catalog, Component, Model, Platform, SourcesFile, System
+from builder.recipe.types import Catalog, Component, Model, Platform, SourcesFile, System, Toolchain
 
 __all__ = ["KINDS", "RecipeText", "load"]
 
@@ -22,6 +22,7 @@ KINDS: Mapping[str, type[Any]] = {
     "models": Model,
     "platforms": Platform,
     "systems": System,
+    "toolchains": Toolchain,
     "components": Component,
 }
 

@@ -119,7 +119,8 @@ Requirement = Annotated[
 Accelerator = Literal["npu", "cpu"]
 JobKind = Literal["train", "eval", "prepare"]
 Architecture = Literal["x86_64", "aarch64"]
-Variant = Literal["stock", "lto"]
+TcmallocWay = Literal["package", "git", "release", "source-package"]
+Variant = Literal["stock", "lto", "lto-full", "pgo-instrument", "pgo"]
 
 
 class Noun(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -249,11 +250,17 @@ class System(Noun, frozen=True, kw_only=True):
     runtime: tuple[OsPackage, ...]
     build: tuple[OsPackage, ...]
     python_build: tuple[OsPackage, ...]
-    toolchains: Mapping[Literal["gcc", "clang"], tuple[OsPackage, ...]]
     tcmalloc_build: tuple[OsPackage, ...] = ()
     """What gperftools' own sources are configured with."""
     tcmalloc: tuple[OsPackage, ...] = ()
+    """The distribution's package of libtcmalloc."""
     tcmalloc_library: Mapping[Architecture, AbsolutePath] = field(default_factory=dict)
+    """The file in that package."""
+    tcmalloc_ways: tuple[TcmallocWay, ...] = ()
+    """How libtcmalloc can come into an image, the default first; none named: the package, or else gperftools' git tag."""
+    jemalloc: tuple[OsPackage, ...] = ()
+    """The distribution's package of libjemalloc; an image that has tcmalloc has it, too."""
+    jemalloc_library: Mapping[Architecture, AbsolutePath] = field(default_factory=dict)
     note: Line = ""
 
 
@@ -295,13 +302,67 @@ class Cann(Noun, frozen=True, kw_only=True):
     note: Line = ""
 
 
+class Tools(Noun, frozen=True, kw_only=True):
+    """Where one set of tools lies, below its prefix: all of one version, for they read each other's files."""
+
+    cc: Path
+    cxx: Path
+    ar: Path
+    ranlib: Path
+    nm: Path
+    linker: OptionalPath = ""
+    """An own linker; '' where the compiler's plugin for the system's linker is used (GCC)."""
+    profdata: OptionalPath = ""
+    """What merges raw profiles; '' where the compiler writes them merged (GCC)."""
+
+
+class Toolchain(Noun, frozen=True, kw_only=True):
+    """A compiler with its linker, archiver and profile tool: `toolchains/<name>.yaml`."""
+
+    name: Name
+    title: Line
+    family: Literal["gcc", "clang"]
+    version: Version
+    """What every tool of it must say with `--version`, as far as it is given: `19`, `4.1.0`."""
+    marker: Line = ""
+    """A text that `--version` of the compiler must have: another vendor's clang under the same name is an error."""
+    architectures: tuple[Architecture, ...]
+    systems: tuple[Name, ...]
+    """Systems it is for."""
+    packages: tuple[OsPackage, ...] = ()
+    """The distribution's packages that bring it; or it comes from `source`."""
+    source: OptionalName = ""
+    """An archive that is unpacked at `prefix`. It never gets into a finished image."""
+    prefix: AbsolutePath
+    tools: Tools
+    gnu_compatibility: bool = False
+    """Whether the compiler knows -fGNU-compatibility, which torch_npu's own LTO build wants."""
+    runtime: tuple[Path, ...] = ()
+    """Libraries below `prefix` that what it compiles needs at run time, and only those go into the image: libomp."""
+    licence: Line = ""
+    note: Line = ""
+
+
+class Optimised(Noun, frozen=True, kw_only=True):
+    """What the variants `lto-full`, `pgo-instrument` and `pgo` compile beyond Python, and with what."""
+
+    toolchain: Mapping[Architecture, Name]
+    """One compiler for all of it; `--toolchain` chooses another one."""
+    framework: tuple[Name, ...] = ()
+    """Components that replace packages of the framework's locks: PyTorch, then torch_npu."""
+    components: tuple[Name, ...] = ()
+    """Components whose wheels are compiled with it."""
+    note: Line = ""
+
+
 class PythonBuild(Noun, frozen=True, kw_only=True):
-    """The interpreter a platform compiles for itself, stock and lto."""
+    """The interpreter a platform compiles for itself, by variant."""
 
     version: Annotated[str, Meta(pattern=r"^3\.[0-9]+\.[0-9]+\Z", description="a quoted X.Y.Z")]
     source: Name
     shared: bool
-    compiler: Mapping[Variant, Literal["gcc", "clang"]]
+    compiler: Mapping[Literal["stock", "lto"], Name]
+    """The toolchain of each build. Every variant beyond `lto` has the Python of `lto`."""
     profile_task: Annotated[
         # make and the shell read it again when it runs.
         str, Meta(pattern=r"^-[A-Za-z0-9._/=,: -]*\Z", max_length=1000, description="arguments of the interpreter")
@@ -349,6 +410,8 @@ class Platform(Noun, frozen=True, kw_only=True):
     driving_sdk: Line = ""
     environment: Mapping[EnvName, Line] = field(default_factory=dict)
     variants: tuple[Variant, ...] = ("stock", "lto")
+    optimised: Optimised | None = None
+    """What the variants beyond `lto` compile; they exist only where this says so."""
     locks: OptionalName = ""
     """The platform whose locks this one shares, where Python, framework and pins are the same."""
     twin: OptionalName = ""
@@ -366,6 +429,8 @@ class Origin(Noun, frozen=True, kw_only=True):
     cpu: Name | None = None
     index: Requirement | None = None
     """Instead of a source: a wheel that the package index has; a lock of its own pins it, nothing is compiled."""
+    ways: Mapping[TcmallocWay, Name] = field(default_factory=dict)
+    """Of tcmalloc: the source of each way that compiles it, in place of one for each accelerator."""
     unverified: Line = ""
     """Why nobody can say that it works on the platforms it is offered for; the image's labels repeat it."""
     steps: tuple[Step, ...] = ()
@@ -650,6 +715,7 @@ class Catalog(Struct, frozen=True, kw_only=True):
     models: Mapping[str, Model]
     platforms: Mapping[str, Platform]
     systems: Mapping[str, System]
+    toolchains: Mapping[str, Toolchain]
     components: Mapping[str, Component]
     sources: Mapping[str, Source]
     locks: Mapping[str, str]

@@ -36,7 +36,17 @@ manager: apt
 runtime: [tini]
 build: [gcc]
 python_build: [make]
-toolchains: {gcc: [gcc], clang: [clang]}
+"""
+
+TOOLCHAIN = """\
+name: gcc
+title: GCC
+family: gcc
+version: "1"
+architectures: [aarch64, x86_64]
+systems: [sys]
+prefix: /usr
+tools: {cc: bin/gcc, cxx: bin/g++, ar: bin/gcc-ar, ranlib: bin/gcc-ranlib, nm: bin/gcc-nm}
 """
 
 PLATFORM = """\
@@ -95,6 +105,7 @@ def toy(**changes: str) -> dict[str, str]:
     return {
         "sources.yaml": SOURCES,
         "systems/sys.yaml": SYSTEM,
+        "toolchains/gcc.yaml": TOOLCHAIN,
         "platforms/plat.yaml": PLATFORM,
         "components/ops.yaml": COMPONENT,
         "models/toy.yaml": model(**changes),
