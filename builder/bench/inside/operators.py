@@ -29,7 +29,7 @@ def randoms(seed: int) -> tuple[Callable[..., Any], Callable[..., Any]]:
     return normal, uniform
 
 
-def centres(seed: int, count: int, objects: int, width: int, height: int, spread: float) -> Any:
+def centres(seed: int, count: int, objects: int, width: float, height: float, spread: float) -> Any:
     """Return (count, 2) places around `objects` of them, as proposals lie; with 0 objects, all over the picture."""
     normal, uniform = randoms(seed)
     size = torch.tensor([width, height], dtype=torch.float32)

@@ -7,6 +7,7 @@ those that a profile is trained with, which are others.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from typing import Any, Callable, Mapping, Sequence
 
 import torch
@@ -16,6 +17,9 @@ from operators import AbsentError, Work, boxes, cloud, gradients, randoms, rotat
 def op(name: str) -> Any:
     """Return an operator of mmcv; a model's overlay may have put one for another device into its place."""
     try:
+        if importlib.util.find_spec("torch_npu"):
+            # mmcv's operators for NPUs are linked to its library, which only its own import loads.
+            importlib.import_module("torch_npu")
         found = getattr(importlib.import_module("mmcv.ops"), name)
     except (ImportError, AttributeError) as error:
         raise AbsentError("mmcv has no operator %s: %s" % (name, error)) from error
