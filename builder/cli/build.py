@@ -14,6 +14,7 @@ from builder.cli.main import Settings, app
 from builder.cli.options import (
     Lto,
     Options,
+    Pgo,
     Pins,
     Platform,
     Variant,
@@ -74,7 +75,8 @@ class _Words:
 def image(
     context: typer.Context,
     model: Model,
-    lto: Lto = False,
+    lto: Lto = "",
+    pgo: Pgo = "",
     variant: Variant = "",
     platform: Platform = "",
     option: Options = None,
@@ -103,7 +105,7 @@ def image(
     """Build the image of a model."""
     settings: Settings = context.obj
     _check_progress(progress)
-    chosen = variant_of(variant, lto=lto)
+    chosen = variant_of(variant, lto=lto, pgo=pgo)
     options, pins = parse_options(option), parse_pins(pin)
     plan = settings.plan(model, platform=platform, variant=chosen, options=options, pinned=pins)
     words = _Words(

@@ -16,6 +16,7 @@ from builder.cli.options import Architecture as Arch
 from builder.cli.options import (
     Lto,
     Options,
+    Pgo,
     Pins,
     Platform,
     Variant,
@@ -55,7 +56,8 @@ def bundle(
     store: StoreFolder = None,
     platform: Platform = "",
     arch: Arch = "",
-    lto: Lto = False,
+    lto: Lto = "",
+    pgo: Pgo = "",
     variant: Variant = "",
     option: Options = None,
     pin: Pins = None,
@@ -71,7 +73,7 @@ def bundle(
 
     settings: Settings = context.obj
     architecture = known_architecture(arch or machine())
-    chosen, options, pins = variant_of(variant, lto=lto), parse_options(option), parse_pins(pin)
+    chosen, options, pins = variant_of(variant, lto=lto, pgo=pgo), parse_options(option), parse_pins(pin)
     plans = tuple(
         settings.plan(name, platform=platform, variant=chosen, options=options, architecture=architecture, pinned=pins)
         for name in dict.fromkeys(models)

@@ -12,6 +12,7 @@ from builder.cli.options import (
     AsJson,
     Lto,
     Options,
+    Pgo,
     Pins,
     Platform,
     Variant,
@@ -162,7 +163,8 @@ def plan(
     context: typer.Context,
     model: Model_,
     platform: Platform = "",
-    lto: Lto = False,
+    lto: Lto = "",
+    pgo: Pgo = "",
     variant: Variant = "",
     arch: Architecture = "",
     option: Options = None,
@@ -170,7 +172,7 @@ def plan(
     as_json: AsJson = False,
 ) -> None:
     """Show the stages of an image, what each needs, and which other models share it."""
-    made = _plan(context, model, platform, variant_of(variant, lto=lto), option, pin, arch)
+    made = _plan(context, model, platform, variant_of(variant, lto=lto, pgo=pgo), option, pin, arch)
     shared = _shared(context, made)
     if as_json:
         print_json(_plan_data(made, shared))
@@ -238,7 +240,8 @@ def graph(
     context: typer.Context,
     model: Model_,
     platform: Platform = "",
-    lto: Lto = False,
+    lto: Lto = "",
+    pgo: Pgo = "",
     variant: Variant = "",
     option: Options = None,
     pin: Pins = None,
@@ -248,7 +251,7 @@ def graph(
     """Print the graph of stages as Mermaid, DOT or JSON."""
     from builder.plan.graph import edges, to_dot, to_mermaid
 
-    made = _plan(context, model, platform, variant_of(variant, lto=lto), option, pin)
+    made = _plan(context, model, platform, variant_of(variant, lto=lto, pgo=pgo), option, pin)
     if as_json:
         print_json({"nodes": list(made.names), "edges": [list(edge) for edge in edges(made)]})
         return

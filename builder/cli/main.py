@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 BUG = 70
 """EX_SOFTWARE: the exit code of an error nobody foresaw."""
 
+_ALONE = {"--lto": "--lto=python"}
+
 __all__ = ["Settings", "app", "run"]
 
 
@@ -89,6 +91,9 @@ class Settings:
 class ReportingGroup(TyperGroup):
     """Prints a DrivebuildError as a message and a hint, and exits with its code. No traceback for users."""
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, spelled_out(args))
+
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
@@ -108,6 +113,15 @@ class ReportingGroup(TyperGroup):
                 raise
             report_bug(error)
             raise typer.Exit(BUG) from error
+
+
+def spelled_out(args: list[str]) -> list[str]:
+    """Return the words with `--lto` as `--lto=python`: it was a flag before it took a value, and may still stand alone.
+
+    Typer has no option whose value may be left out. What follows `--` is another program's.
+    """
+    end = args.index("--") if "--" in args else len(args)
+    return [_ALONE.get(word, word) for word in args[:end]] + args[end:]
 
 
 def report(error: DrivebuildError) -> None:

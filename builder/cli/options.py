@@ -16,6 +16,7 @@ __all__ = [
     "AsJson",
     "Lto",
     "Options",
+    "Pgo",
     "Pins",
     "Platform",
     "Variant",
@@ -29,8 +30,21 @@ __all__ = [
 Platform = Annotated[
     str, typer.Option("--platform", "-p", metavar="P", help="The platform; the model's own by default.")
 ]
-Lto = Annotated[bool, typer.Option("--lto", help="Short for --variant lto: Python with LTO and PGO.")]
-Variant = Annotated[str, typer.Option("--variant", metavar="V", help="How Python is built: stock or lto.")]
+Lto = Annotated[
+    str,
+    typer.Option(
+        "--lto",
+        metavar="[=full]",
+        help="Python with LTO and PGO; =full: with LTO, too, what the platform names under `optimised`.",
+    ),
+]
+Pgo = Annotated[
+    str,
+    typer.Option("--pgo", metavar="=instrument|use", help="As --lto=full: to be profiled, or with such a profile."),
+]
+Variant = Annotated[
+    str, typer.Option("--variant", metavar="V", help="The same by name: stock, lto, lto-full, pgo-instrument or pgo.")
+]
 Options = Annotated[
     list[str] | None,
     typer.Option("--option", metavar="NAME=CHOICE", help="A choice of a recipe's option; see `drivebuild show`."),
@@ -44,6 +58,8 @@ Pins = Annotated[
         "--pin", metavar="NAME=COMMIT", help="Another commit of a git source; the image's labels and manifest say so."
     ),
 ]
+_LTO = {"python": "lto", "full": "lto-full"}
+_PGO = {"instrument": "pgo-instrument", "use": "pgo"}
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -72,15 +88,26 @@ def _pair(option: str, text: str, wanted: str) -> tuple[str, str]:
     return name, value
 
 
-def variant_of(variant: str, *, lto: bool) -> str:
-    """Return the variant that `--variant` and `--lto` name together.
+def variant_of(variant: str, *, lto: str = "", pgo: str = "") -> str:
+    """Return the variant that `--variant`, `--lto` and `--pgo` name together.
 
     Raises:
-        UsageError: when they contradict each other.
+        UsageError: when they contradict each other, or a value is unknown.
     """
-    if lto and variant not in ("", "lto"):
-        raise UsageError(f"--lto and --variant {variant} contradict each other")
-    return "lto" if lto else variant or "stock"
+    said = {"--variant": variant, "--lto": _LTO.get(lto, ""), "--pgo": _PGO.get(pgo, "")}
+    for flag, value, known in (("--lto", lto, _LTO), ("--pgo", pgo, _PGO)):
+        if value and not said[flag]:
+            from builder.recipe.suggest import one_of
+
+            raise UsageError(f"{flag}={value}: there is no such level", hint=one_of(value, known))
+    if said["--pgo"] and said["--lto"]:
+        # Profiles are made and used on top of LTO, so `--lto=full --pgo=use` says one thing twice.
+        said["--lto"] = said["--pgo"]
+    named = {value for value in said.values() if value}
+    if len(named) > 1:
+        words = [flag if flag != "--variant" else f"--variant {variant}" for flag, value in said.items() if value]
+        raise UsageError(f"{' and '.join(words)} contradict each other")
+    return named.pop() if named else "stock"
 
 
 def machine() -> str:

@@ -11,7 +11,7 @@ import typer
 
 from builder.cli.data import ProgressLine, data_app, named_folder, problem_lines, site_variables
 from builder.cli.main import Settings
-from builder.cli.options import Lto, Platform, Variant, variant_of
+from builder.cli.options import Lto, Pgo, Platform, Variant, variant_of
 from builder.errors import RunError, UsageError
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ def prepare(
     context: typer.Context,
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Whose files are made; see `drivebuild list`.")],
     platform: Platform = "",
-    lto: Lto = False,
+    lto: Lto = "",
+    pgo: Pgo = "",
     variant: Variant = "",
     again: Annotated[bool, typer.Option("--again", help="Remove what was made before, and make it anew.")] = False,
     no_check: Annotated[bool, typer.Option("--no-check", help="Do not look at the data set first.")] = False,
@@ -68,7 +69,8 @@ def prepare(
             typer.echo(f"{folder}: was made from other tables; making it anew")
         prepared.clear(folder, entries)
     prepared.write_stamp(folder, prepared.Stamp(model=model, tables=tables))
-    order, image = _convert(context, settings, model, platform, variant_of(variant, lto=lto), no_build=no_build)
+    chosen = variant_of(variant, lto=lto, pgo=pgo)
+    order, image = _convert(context, settings, model, platform, chosen, no_build=no_build)
     wrong = [*_wrong_infos(order, root, folder, entries)]
     for entry in entries:
         if entry.holds == "samples":

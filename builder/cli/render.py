@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from builder.cli.main import Settings, app
-from builder.cli.options import Lto, Options, Pins, Platform, Variant, parse_options, parse_pins, variant_of
+from builder.cli.options import Lto, Options, Pgo, Pins, Platform, Variant, parse_options, parse_pins, variant_of
 from builder.errors import DriftError, UsageError
 
 if TYPE_CHECKING:
@@ -23,7 +23,8 @@ def render(
         str | None, typer.Argument(metavar="[MODEL]", help="Print one model's Dockerfile instead of writing all files.")
     ] = None,
     platform: Platform = "",
-    lto: Lto = False,
+    lto: Lto = "",
+    pgo: Pgo = "",
     variant: Variant = "",
     option: Options = None,
     pin: Pins = None,
@@ -41,10 +42,10 @@ def render(
             raise UsageError("--check is for all files; leave MODEL out")
         settings: Settings = context.obj
         options, pins = parse_options(option), parse_pins(pin)
-        chosen = variant_of(variant, lto=lto)
+        chosen = variant_of(variant, lto=lto, pgo=pgo)
         _print_one(settings.plan(model, platform=platform, variant=chosen, options=options, pinned=pins))
         return
-    if platform or lto or variant or option or pin:
+    if platform or lto or pgo or variant or option or pin:
         raise UsageError("--platform, --variant, --option and --pin need a MODEL")
     _render_all(context, output, check=check)
 

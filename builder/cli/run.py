@@ -12,7 +12,7 @@ import typer
 
 from builder.cli.build import Model
 from builder.cli.main import Settings, app
-from builder.cli.options import Lto, Platform, Variant, variant_of
+from builder.cli.options import Lto, Pgo, Platform, Variant, variant_of
 from builder.cli.order import make_order
 from builder.cli.start import attend, end_as, launch_job, make_scene, view_of
 
@@ -42,7 +42,8 @@ def run(
         bool, typer.Option("--dry-run", help="Print the command and the resolved compose project; touch nothing.")
     ] = False,
     platform: Platform = "",
-    lto: Lto = False,
+    lto: Lto = "",
+    pgo: Pgo = "",
     variant: Variant = "",
     runtime: Annotated[
         str, typer.Option("--runtime", metavar="ascend", help="Let the Ascend container runtime bring the devices.")
@@ -70,7 +71,7 @@ def run(
         model,
         job,
         platform=platform,
-        variant=variant_of(variant, lto=lto),
+        variant=variant_of(variant, lto=lto, pgo=pgo),
         runtime=runtime,
         args=tuple(arguments or ()),
         devices=devices,

@@ -12,6 +12,7 @@ from builder.cli.options import (
     AsJson,
     Lto,
     Options,
+    Pgo,
     Pins,
     Platform,
     Variant,
@@ -34,7 +35,8 @@ SHOWN_PASSED = 20
 def verify(
     context: typer.Context,
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A model's name; see `drivebuild list`.")],
-    lto: Lto = False,
+    lto: Lto = "",
+    pgo: Pgo = "",
     variant: Variant = "",
     platform: Platform = "",
     option: Options = None,
@@ -50,7 +52,7 @@ def verify(
     from builder.engine.build import default_tag
 
     settings: Settings = context.obj
-    chosen = variant_of(variant, lto=lto)
+    chosen = variant_of(variant, lto=lto, pgo=pgo)
     plan = settings.plan(
         model, platform=platform, variant=chosen, options=parse_options(option), pinned=parse_pins(pin)
     )

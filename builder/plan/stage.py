@@ -10,6 +10,13 @@ from builder.recipe.types import Architecture, Model, Platform, Variant
 
 __all__ = ["Plan", "StageSpec"]
 
+_WORDS: Mapping[Variant, str] = {
+    "lto": "--lto",
+    "lto-full": "--lto=full",
+    "pgo-instrument": "--pgo=instrument",
+    "pgo": "--pgo=use",
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageSpec:
@@ -70,7 +77,7 @@ class Plan:
         if self.platform.name != self.model.platform:
             words += ["--platform", self.platform.name]
         if self.variant != "stock":
-            words += ["--lto"] if self.variant == "lto" else ["--variant", self.variant]
+            words.append(_WORDS[self.variant])
         for name, choice in self.options.items():
             words += ["--option", f"{name}={choice}"]
         for name, commit in self.pinned.items():
