@@ -17,6 +17,7 @@ from builder.cli.options import (
     Pgo,
     Pins,
     Platform,
+    Toolchain,
     Variant,
     parse_options,
     parse_pins,
@@ -94,6 +95,7 @@ def image(
         bool, typer.Option("--dry-run", help="Print the stages and the command; build nothing.")
     ] = False,
     pin: Pins = None,
+    toolchain: Toolchain = "",
     store: Stored = None,
     offline: Offline = False,
     accept_cann_eula: AcceptEula = False,
@@ -107,7 +109,7 @@ def image(
     _check_progress(progress)
     chosen = variant_of(variant, lto=lto, pgo=pgo)
     options, pins = parse_options(option), parse_pins(pin)
-    plan = settings.plan(model, platform=platform, variant=chosen, options=options, pinned=pins)
+    plan = settings.plan(model, platform=platform, variant=chosen, options=options, pinned=pins, toolchain=toolchain)
     words = _Words(
         until=until,
         tag=tag,

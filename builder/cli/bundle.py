@@ -19,6 +19,7 @@ from builder.cli.options import (
     Pgo,
     Pins,
     Platform,
+    Toolchain,
     Variant,
     known_architecture,
     machine,
@@ -61,6 +62,7 @@ def bundle(
     variant: Variant = "",
     option: Options = None,
     pin: Pins = None,
+    toolchain: Toolchain = "",
     no_weights: Annotated[
         bool, typer.Option("--no-weights", help="Leave out pretrained weights: no build wants them, training does.")
     ] = False,
@@ -75,7 +77,15 @@ def bundle(
     architecture = known_architecture(arch or machine())
     chosen, options, pins = variant_of(variant, lto=lto, pgo=pgo), parse_options(option), parse_pins(pin)
     plans = tuple(
-        settings.plan(name, platform=platform, variant=chosen, options=options, architecture=architecture, pinned=pins)
+        settings.plan(
+            name,
+            platform=platform,
+            variant=chosen,
+            options=options,
+            architecture=architecture,
+            pinned=pins,
+            toolchain=toolchain,
+        )
         for name in dict.fromkeys(models)
     )
     opened = Store(_folder(settings, store))

@@ -21,6 +21,7 @@ from builder.cli.options import (
     Pgo,
     Pins,
     Platform,
+    Toolchain,
     Variant,
     known_architecture,
     machine,
@@ -66,6 +67,7 @@ def fetch(
     variant: Variant = "",
     option: Options = None,
     pin: Pins = None,
+    toolchain: Toolchain = "",
     store: Annotated[
         Path | None, typer.Option("--store", metavar="DIR", help="The store; a new folder is made one.")
     ] = None,
@@ -91,6 +93,7 @@ def fetch(
         variant=variant_of(variant, lto=lto, pgo=pgo),
         options=parse_options(option),
         pins=parse_pins(pin),
+        toolchain=toolchain,
     )
     from builder.engine.process import SystemRunner
     from builder.plan.needs import WeightNeed, plan_needs
@@ -161,6 +164,7 @@ def _plans(
     variant: str,
     options: Mapping[str, str],
     pins: Mapping[str, str],
+    toolchain: str,
 ) -> tuple[tuple[Plan, str], ...]:
     """Return the plans, each with the architecture it is for."""
     if bool(models) == every:
@@ -170,7 +174,13 @@ def _plans(
     for name in settings.catalog().models if every else dict.fromkeys(models):
         try:
             plan = settings.plan(
-                name, platform=platform, variant=variant, options=options, architecture=architecture, pinned=pins
+                name,
+                platform=platform,
+                variant=variant,
+                options=options,
+                architecture=architecture,
+                pinned=pins,
+                toolchain=toolchain,
             )
         except PlanError as error:
             # A platform is not there for every model, and with --all nobody said that it is.

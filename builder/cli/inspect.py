@@ -15,6 +15,7 @@ from builder.cli.options import (
     Pgo,
     Pins,
     Platform,
+    Toolchain,
     Variant,
     parse_options,
     parse_pins,
@@ -152,10 +153,19 @@ def _plan(
     options: list[str] | None,
     pins: list[str] | None,
     arch: str = "",
+    toolchain: str = "",
 ) -> Plan:
     settings: Settings = context.obj
     chosen, pinned = parse_options(options), parse_pins(pins)
-    return settings.plan(model, platform=platform, variant=variant, architecture=arch, options=chosen, pinned=pinned)
+    return settings.plan(
+        model,
+        platform=platform,
+        variant=variant,
+        architecture=arch,
+        options=chosen,
+        pinned=pinned,
+        toolchain=toolchain,
+    )
 
 
 @app.command()
@@ -169,10 +179,11 @@ def plan(
     arch: Architecture = "",
     option: Options = None,
     pin: Pins = None,
+    toolchain: Toolchain = "",
     as_json: AsJson = False,
 ) -> None:
     """Show the stages of an image, what each needs, and which other models share it."""
-    made = _plan(context, model, platform, variant_of(variant, lto=lto, pgo=pgo), option, pin, arch)
+    made = _plan(context, model, platform, variant_of(variant, lto=lto, pgo=pgo), option, pin, arch, toolchain)
     shared = _shared(context, made)
     if as_json:
         print_json(_plan_data(made, shared))
@@ -205,7 +216,9 @@ def _shared(context: typer.Context, made: Plan) -> dict[str, tuple[str, ...]]:
         if made.platform.accelerator == "npu" and model.platform not in kin:
             continue
         try:
-            others.append(make_plan(catalog, name, platform=made.platform.name, variant=made.variant))
+            others.append(
+                make_plan(catalog, name, platform=made.platform.name, variant=made.variant, toolchain=made.toolchain)
+            )
         except PlanError:
             # Another model that cannot be planned here shares nothing; its own commands say why.
             continue
@@ -245,13 +258,14 @@ def graph(
     variant: Variant = "",
     option: Options = None,
     pin: Pins = None,
+    toolchain: Toolchain = "",
     dot: Annotated[bool, typer.Option("--dot", help="Graphviz DOT instead of Mermaid.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Print the graph of stages as Mermaid, DOT or JSON."""
     from builder.plan.graph import edges, to_dot, to_mermaid
 
-    made = _plan(context, model, platform, variant_of(variant, lto=lto, pgo=pgo), option, pin)
+    made = _plan(context, model, platform, variant_of(variant, lto=lto, pgo=pgo), option, pin, toolchain=toolchain)
     if as_json:
         print_json({"nodes": list(made.names), "edges": [list(edge) for edge in edges(made)]})
         return

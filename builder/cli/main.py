@@ -73,6 +73,7 @@ class Settings:
         options: Mapping[str, str],
         architecture: str = "",
         pinned: Mapping[str, str] | None = None,
+        toolchain: str = "",
     ) -> Plan:
         """Return the plan that a command's options name."""
         from builder.plan.make import make_plan
@@ -85,6 +86,7 @@ class Settings:
             architecture=architecture,
             options=options,
             pinned=pinned,
+            toolchain=toolchain,
         )
 
 

@@ -19,6 +19,7 @@ __all__ = [
     "Pgo",
     "Pins",
     "Platform",
+    "Toolchain",
     "Variant",
     "known_architecture",
     "machine",
@@ -56,6 +57,14 @@ Pins = Annotated[
     list[str] | None,
     typer.Option(
         "--pin", metavar="NAME=COMMIT", help="Another commit of a git source; the image's labels and manifest say so."
+    ),
+]
+Toolchain = Annotated[
+    str,
+    typer.Option(
+        "--toolchain",
+        metavar="NAME",
+        help="Another compiler, of recipes/toolchains: Python's with --lto, the frameworks' beyond it.",
     ),
 ]
 _LTO = {"python": "lto", "full": "lto-full"}

@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from builder.cli.main import Settings, app
-from builder.cli.options import Lto, Options, Pgo, Pins, Platform, Variant, parse_options, parse_pins, variant_of
+from builder.cli.options import (
+    Lto,
+    Options,
+    Pgo,
+    Pins,
+    Platform,
+    Toolchain,
+    Variant,
+    parse_options,
+    parse_pins,
+    variant_of,
+)
 from builder.errors import DriftError, UsageError
 
 if TYPE_CHECKING:
@@ -28,6 +39,7 @@ def render(
     variant: Variant = "",
     option: Options = None,
     pin: Pins = None,
+    toolchain: Toolchain = "",
     check: Annotated[
         bool,
         typer.Option("--check", help="Write nothing; exit with 8 when a file on disk is not what would be rendered."),
@@ -43,10 +55,12 @@ def render(
         settings: Settings = context.obj
         options, pins = parse_options(option), parse_pins(pin)
         chosen = variant_of(variant, lto=lto, pgo=pgo)
-        _print_one(settings.plan(model, platform=platform, variant=chosen, options=options, pinned=pins))
+        _print_one(
+            settings.plan(model, platform=platform, variant=chosen, options=options, pinned=pins, toolchain=toolchain)
+        )
         return
-    if platform or lto or pgo or variant or option or pin:
-        raise UsageError("--platform, --variant, --option and --pin need a MODEL")
+    if platform or lto or pgo or variant or option or pin or toolchain:
+        raise UsageError("--platform, --variant, --option, --pin and --toolchain need a MODEL")
     _render_all(context, output, check=check)
 
 

@@ -15,6 +15,7 @@ from builder.cli.options import (
     Pgo,
     Pins,
     Platform,
+    Toolchain,
     Variant,
     parse_options,
     parse_pins,
@@ -41,6 +42,7 @@ def verify(
     platform: Platform = "",
     option: Options = None,
     pin: Pins = None,
+    toolchain: Toolchain = "",
     until: Annotated[str, typer.Option("--until", metavar="STAGE", help="The stage the image was built until.")] = "",
     tag: Annotated[str, typer.Option("--tag", metavar="T", help="The name given to the image when it was built.")] = "",
     as_json: AsJson = False,
@@ -54,7 +56,12 @@ def verify(
     settings: Settings = context.obj
     chosen = variant_of(variant, lto=lto, pgo=pgo)
     plan = settings.plan(
-        model, platform=platform, variant=chosen, options=parse_options(option), pinned=parse_pins(pin)
+        model,
+        platform=platform,
+        variant=chosen,
+        options=parse_options(option),
+        pinned=parse_pins(pin),
+        toolchain=toolchain,
     )
     name = tag or default_tag(plan, until)
     checks: list[Check] = []

@@ -288,7 +288,8 @@ def check_arguments(dockerfile: str, choices: Choices) -> None:
 def _check_architecture(plan: Plan, facts: Facts) -> None:
     if facts.architecture and facts.architecture not in plan.architectures:
         names = ", ".join(plan.architectures)
-        message = f"{plan.platform.name} exists for {names}; the engine here is {facts.architecture}"
+        what = plan.toolchain if facts.architecture in plan.platform.architectures else plan.platform.name
+        message = f"{what} exists for {names}; the engine here is {facts.architecture}"
         raise BuildError(message, hint="build on a machine of that architecture")
 
 

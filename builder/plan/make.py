@@ -20,6 +20,7 @@ from builder.plan.select import known
 from builder.plan.sources import overrides, source_stages
 from builder.plan.stack import cann_stub_stage, python_stage, system_stages, torch_stages
 from builder.plan.stage import Plan, StageSpec
+from builder.plan.toolchain import toolchain_stages
 from builder.recipe.types import Catalog, Model
 
 __all__ = ["known", "make_plan"]
@@ -34,12 +35,13 @@ def make_plan(
     architecture: str = "",
     options: Mapping[str, str] | None = None,
     pinned: Mapping[str, str] | None = None,
+    toolchain: str = "",
 ) -> Plan:
     """Return the stages of one image, each after all it depends on.
 
     Raises:
-        PlanError: for a model, platform, variant, architecture or option that does not exist, for a lock that is
-            missing, and for stages that need each other in a circle (the message spells the circle).
+        PlanError: for a model, platform, variant, architecture, option or toolchain that does not exist, for a lock
+            that is missing, and for stages that need each other in a circle (the message spells the circle).
     """
     scope = scope_of(
         catalog,
@@ -49,6 +51,7 @@ def make_plan(
         architecture=architecture,
         options=options,
         pinned=pinned,
+        toolchain=toolchain,
     )
     stages = {stage.name: stage for stage in _stages(scope)}
     order = in_order({name: (stage.base, *stage.uses) for name, stage in stages.items()})
@@ -59,6 +62,8 @@ def make_plan(
         options={key: value for key, value in (options or {}).items() if value != _default(scope.model, key)},
         stages=tuple(stages[name] for name in order),
         pinned=overrides(scope),
+        toolchain=scope.toolchain,
+        narrowed=scope.architectures,
     )
     needed = set(plan.closure("image"))
     return replace(plan, stages=tuple(stage for stage in plan.stages if stage.name in needed))
@@ -71,6 +76,7 @@ def _default(model: Model, name: str) -> str:
 def _stages(scope: Scope) -> Iterator[StageSpec]:
     yield from system_stages(scope)
     yield from source_stages(scope)
+    yield from toolchain_stages(scope)
     yield python_stage(scope, "stock")
     if scope.variant != "stock":
         # Every variant beyond it has the same Python.

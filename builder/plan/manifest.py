@@ -10,6 +10,7 @@ from typing import Any
 
 from msgspec import to_builtins
 
+from builder.plan.compiled_by import of_frameworks, of_python
 from builder.plan.scope import Scope
 from builder.plan.sources import overrides, used_sources
 from builder.plan.stage import StageSpec
@@ -29,7 +30,7 @@ def manifest_stage(scope: Scope, changed: tuple[str, ...]) -> StageSpec:
 
 
 def _planned(scope: Scope) -> dict[str, Any]:
-    platform, python = scope.platform, scope.platform.python
+    platform, python, compilers = scope.platform, scope.platform.python, of_frameworks(scope)
     return {
         "model": scope.model.name,
         "platform": platform.name,
@@ -39,10 +40,11 @@ def _planned(scope: Scope) -> dict[str, Any]:
         "cann": {"version": platform.cann.version, "way": platform.cann.way} if platform.cann else None,
         "python": {
             "version": python.version,
-            "compiler": python.compiler["stock" if scope.variant == "stock" else "lto"],
+            "compiler": of_python(scope, scope.variant).name,
             "configure": list(python.configure),
             "shared": python.shared,
         },
+        **({"toolchain": {each: item.name for each, item in compilers.items()}} if compilers else {}),
         "packages": {
             architecture: {name: version for name, (version, _) in {**stack, **own[architecture]}.items()}
             for own in (scope.env_packages(),)

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from builder.plan.compiled_by import toolchain_sources
 from builder.plan.image import MODEL_PACKAGES
 from builder.plan.locks import Pinned, added, installer_lock
 from builder.plan.requirements import INSTALLER_PYTHON
@@ -200,6 +201,7 @@ def plan_needs(catalog: Catalog, plan: Plan, architecture: str, *, until: str = 
         architecture=architecture,
         options=plan.options,
         pinned=plan.pinned,
+        toolchain=plan.toolchain,
     )
     wanted = set(plan.closure(until or plan.names[-1]))
     found = (*_image(scope, architecture), *_system(scope, architecture), *_packages(scope, architecture))
@@ -275,7 +277,8 @@ def _sources(scope: Scope, architecture: str) -> Iterator[Need]:
 
 def _of_other_architectures(scope: Scope, architecture: str) -> set[str]:
     """Return the sources that only another architecture's image takes: its wheels, its installers."""
-    lists = [scope.platform.wheels, scope.platform.cann.installers if scope.platform.cann else {}]
+    installers = scope.platform.cann.installers if scope.platform.cann else {}
+    lists = [scope.platform.wheels, installers, toolchain_sources(scope)]
     others = {name for item in lists for key, names in item.items() if key != architecture for name in names}
     own = {name for item in lists for key, names in item.items() if key == architecture for name in names}
     return others - own

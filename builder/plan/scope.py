@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from msgspec.structs import replace
 
 from builder.errors import PlanError
+from builder.plan.compiled_by import chosen_toolchain
 from builder.plan.firstseen import FIRST_SEEN, first_seen
 from builder.plan.locks import ADAPTER, FRAMEWORK, Pinned, added, lock_path, parse_lock, published_lock
 from builder.plan.select import choices, chosen, known
 from builder.recipe.suggest import one_of
 from builder.recipe.types import (
+    Architecture,
     ArchiveSource,
     Catalog,
     ComponentUse,
@@ -51,6 +53,10 @@ class Scope:
     """The components that the package index has as wheels."""
     pinned: Mapping[str, str] = field(default_factory=dict)
     """Commits that the caller builds in place of the recipe's, by source."""
+    toolchain: str = ""
+    """The compiler that the caller chose in place of the platform's."""
+    architectures: tuple[Architecture, ...] = ()
+    """What the image exists for: the platform's, as far as the chosen compiler does."""
 
     @property
     def accelerator(self) -> str:
@@ -147,11 +153,12 @@ def scope_of(
     architecture: str = "",
     options: Mapping[str, str] | None = None,
     pinned: Mapping[str, str] | None = None,
+    toolchain: str = "",
 ) -> Scope:
     """Return what a plan with these choices is about. Reads no lock.
 
     Raises:
-        PlanError: for a model, platform, variant, architecture, option or pinned source that does not exist.
+        PlanError: for a model, platform, variant, architecture, option, pinned source or toolchain that does not exist.
     """
     catalog = _with_first_seen(_repinned(catalog, pinned or {}))
     recipe: Model = known(catalog.models, model, "model")
@@ -161,6 +168,7 @@ def scope_of(
         raise PlanError(f"{wanted} has no variant {variant!r}", hint=one_of(variant, base.variants))
     if architecture and architecture not in base.architectures:
         raise _no_architecture(catalog, base, architecture)
+    compiler, architectures = chosen_toolchain(catalog, base, variant, toolchain, architecture)
     choice = choices(recipe, options or {})
     uses = tuple(chosen(recipe.components, base.accelerator, choice))
     return Scope(
@@ -173,6 +181,8 @@ def scope_of(
         uses=tuple(_built(catalog, recipe, base, uses)),
         published=tuple(use for use in uses if _version(catalog, use).index and base.accelerator == "npu"),
         pinned=dict(pinned or {}),
+        toolchain=compiler,
+        architectures=architectures,
     )
 
 

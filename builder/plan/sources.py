@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from builder.plan.compiled_by import toolchain_sources
 from builder.plan.scope import PYTHON_STOCK, Scope, scope_of
 from builder.plan.stage import StageSpec
 from builder.recipe.types import (
@@ -52,6 +53,7 @@ def used_sources(scope: Scope) -> tuple[str, ...]:
     if scope.platform.cann:
         for installers in scope.platform.cann.installers.values():
             names.update(installers)
+    names.update(name for sources in toolchain_sources(scope).values() for name in sources)
     names.update(scope.origin(use) for use in scope.uses)
     names.update(step.source for step in _all_steps(scope) if isinstance(step, Patch | Copy) and step.source)
     return tuple(sorted(names))

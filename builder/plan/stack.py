@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Literal
 
+from builder.plan.compiled_by import of_python, python_base
 from builder.plan.locks import MACHINES, added, installer_lock, merged
 from builder.plan.scope import OS_PACKAGES, PYTHON_STOCK, Scope, read_lock
 from builder.plan.sources import archive_name
 from builder.plan.stage import StageSpec
+from builder.plan.toolchain import tools
 
 __all__ = ["CANN", "cann_stub_stage", "python_stage", "system_stages", "torch_stages"]
 
@@ -82,7 +84,10 @@ def python_stage(scope: Scope, variant: Literal["stock", "lto"]) -> StageSpec:
     """Return the stage of one Python: built from source, as `variant` says."""
     python = scope.platform.python
     source = scope.catalog.sources[python.source]
-    toolchain = scope.catalog.toolchains[python.compiler[variant]]
+    toolchain = of_python(scope, variant)
+    base = python_base(scope, variant)
+    # Beside the system's own compiler these come with the stage that it starts from.
+    compiler = toolchain.packages if base == "build-base" else ()
     inputs = {
         "version": python.version,
         "series": scope.series,
@@ -92,14 +97,16 @@ def python_stage(scope: Scope, variant: Literal["stock", "lto"]) -> StageSpec:
         "compiler": toolchain.family,
         "shared": python.shared,
         "manager": scope.system.manager,
-        "packages": (*scope.system.python_build, *toolchain.packages),
+        "packages": (*scope.system.python_build, *compiler),
         "configure": python.configure,
         "profile_task": " ".join(python.profile_task.split()),
+        "tools": tools(toolchain),
+        "toolchain_title": toolchain.title,
     }
     return StageSpec(
         name=f"python-{variant}",
         template="python",
-        base="build-base",
+        base=base,
         inputs=inputs,
         uses=(*scope.os_packages, f"src-{python.source}"),
         minutes=2 if variant == "stock" else 15,

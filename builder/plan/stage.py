@@ -48,6 +48,10 @@ class Plan:
     stages: tuple[StageSpec, ...]
     pinned: Mapping[str, str] = field(default_factory=dict)
     """Commits that are built in place of the recipe's, by source: the caller's override, which the image records."""
+    toolchain: str = ""
+    """The compiler that the caller chose in place of the platform's own."""
+    narrowed: tuple[Architecture, ...] = ()
+    """The platform's architectures, as far as the compilers exist for them."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -57,7 +61,8 @@ class Plan:
     @property
     def flavour(self) -> str:
         """`<platform>-<variant>`, with the choices that are not the default: the tag and the folder."""
-        chosen = "".join(f"-{name}.{choice}" for name, choice in sorted(self.options.items()))
+        choices = [("toolchain", self.toolchain)] if self.toolchain else []
+        chosen = "".join(f"-{name}.{choice}" for name, choice in (*choices, *sorted(self.options.items())))
         return f"{self.platform.name}-{self.variant}{chosen}"
 
     @property
@@ -78,6 +83,7 @@ class Plan:
             words += ["--platform", self.platform.name]
         if self.variant != "stock":
             words.append(_WORDS[self.variant])
+        words += ["--toolchain", self.toolchain] if self.toolchain else []
         for name, choice in self.options.items():
             words += ["--option", f"{name}={choice}"]
         for name, commit in self.pinned.items():
@@ -86,8 +92,8 @@ class Plan:
 
     @property
     def architectures(self) -> tuple[Architecture, ...]:
-        """Architectures the platform exists for."""
-        return self.platform.architectures
+        """Architectures the image exists for."""
+        return self.narrowed or self.platform.architectures
 
     def needs(self, name: str) -> tuple[str, ...]:
         """Return the stages that `name` starts from, copies from or mounts."""
