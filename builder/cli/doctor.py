@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from builder.cli.here import Patient
     from builder.engine.finding import Finding, State
+    from builder.engine.tuning import Tuning
     from builder.plan.needs import Need
     from builder.recipe.types import System
     from builder.source.config import Config
@@ -54,9 +55,9 @@ def doctor(
 ) -> None:
     """Look whether this machine has what builds and jobs need, or with --network whether the hosts answer.
 
-    Nothing is changed and nothing is kept. Exit code 6 when something is missing here, 5 when a host that a build needs
-    does not answer, directly or through a mirror. With MODEL, what that model's jobs lack is a failure, too: NPUs, a
-    driver of the platform's table, the folders of .env.
+    Nothing is changed and nothing is kept; how the host is tuned for training is advice. Exit code 6 when something is
+    missing here, 5 when a host that a build needs does not answer, directly or through a mirror. With MODEL, what that
+    model's jobs lack is a failure, too: NPUs, a driver of the platform's table, the folders of .env.
     """
     settings: Settings = context.obj
     if network:
@@ -84,20 +85,40 @@ def _patient(settings: Settings, models: list[str], platform: str, root: Path) -
 
 def _look_here(patient: Patient, *, as_json: bool) -> None:
     from builder.cli.here import findings
+    from builder.engine.tuning import tunings
 
     found = tuple(findings(patient))
+    advice = tunings(patient.root)
     if as_json:
         import msgspec
 
-        _print_json("checks", [msgspec.to_builtins(finding) for finding in found], ok=_sound(found))
+        checks = [msgspec.to_builtins(finding) for finding in found]
+        _print_json("checks", checks, ok=_sound(found), advice=msgspec.to_builtins(advice))
     else:
         width = max(len(finding.about) for finding in found)
         for finding in found:
             typer.echo(f"{_mark(finding.state)}  {finding.about.ljust(width)}  {printable(finding.found)}")
             if finding.advice and finding.state != "ok":
                 typer.echo(f"      {' ' * width}{typer.style(printable(finding.advice), fg='cyan')}")
+        _print_tunings(advice)
     if not _sound(found):
         raise typer.Exit(BuildError.exit_code)
+
+
+def _print_tunings(advice: Sequence[Tuning]) -> None:
+    """Print how the host is tuned for training. It is advice: it has no part in the exit code."""
+    from builder.engine.tuning import KEEP, SOURCE
+
+    typer.echo("\nadvice for training; builds need none of it, and nothing was changed")
+    width = max(len(each.knob) for each in advice)
+    for each in advice:
+        wanted = f"; the guides say {each.wanted}" if each.state != "ok" else ""
+        typer.echo(f"  {each.knob.ljust(width)}  {printable(each.found)}{wanted}")
+        if each.state in ("differs", "unknown"):
+            typer.echo(f"  {' ' * width}  {typer.style('# ' + each.command, fg='cyan')}")
+            typer.echo(f"  {' ' * width}  {each.reason}")
+    if any(each.state == "differs" for each in advice):
+        typer.echo(f"  what follows # is for root; {KEEP}\n  from {SOURCE}; not measured by drivebuild")
 
 
 def _ask_hosts(settings: Settings, models: list[str], platform: str, *, as_json: bool) -> None:
@@ -180,7 +201,7 @@ def _mark(state: State) -> str:
     return typer.style(state.ljust(4), fg=colour, bold=state == "FAIL")
 
 
-def _print_json(name: str, items: list[dict[str, Any]], *, ok: bool) -> None:
+def _print_json(name: str, items: list[dict[str, Any]], *, ok: bool, **more: Any) -> None:
     import json
 
-    typer.echo(json.dumps({"ok": ok, name: items}, indent=2, ensure_ascii=False))
+    typer.echo(json.dumps({"ok": ok, name: items, **more}, indent=2, ensure_ascii=False))

@@ -69,6 +69,7 @@ def findings(patient: Patient) -> Iterator[Finding]:
 
 
 def _engine(runner: SystemRunner, patient: Patient) -> Generator[Finding, None, Facts | None]:
+    from builder.engine.buildcache import judge_policy, read_policy
     from builder.engine.host import connect, require_buildx
 
     facts = None
@@ -80,14 +81,22 @@ def _engine(runner: SystemRunner, patient: Patient) -> Generator[Finding, None, 
         yield Finding(state="ok", about="engine", found=f"docker {facts.version}, {facts.architecture}")
         yield _architecture(facts, patient)
         yield _free("disk of the engine", facts.free_bytes(), facts.root)
-        kept = "containerd's" if facts.containerd_store else "the engine's own"
-        yield Finding(state="ok", about="image store", found=f"{kept}{f' ({facts.driver})' if facts.driver else ''}")
+        yield _image_store(facts)
     try:
         yield Finding(state="ok", about="buildx", found=require_buildx(runner))
     except BuildError as error:
         yield Finding(state="FAIL", about="buildx", found=error.message, advice=error.hint)
+    yield judge_policy(read_policy(runner))
     yield _compose(runner)
     return facts
+
+
+def _image_store(facts: Facts) -> Finding:
+    driver = f" ({facts.driver})" if facts.driver else ""
+    if facts.containerd_store:
+        return Finding(state="ok", about="image store", found=f"containerd's{driver}")
+    found = f"the engine's own{driver}; zstd on push, attestations and export of the cache want containerd's"
+    return Finding(state="ok", about="image store", found=found)
 
 
 def _architecture(facts: Facts, patient: Patient) -> Finding:

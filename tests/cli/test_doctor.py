@@ -25,6 +25,7 @@ from support.proxy import counting_proxy
 
 from builder.cli import doctor as doctor_module
 from builder.cli.doctor import Site
+from builder.engine.buildcache import Policy
 from builder.engine.host import Facts
 from builder.errors import BuildError
 from builder.plan.needs import FileNeed, GitNeed, ImageNeed, Need, PackageNeed, SystemNeed, WeightNeed
@@ -672,3 +673,39 @@ def test_the_ascend_runtime_the_store_and_a_clock_that_is_wrong(monkeypatch: pyt
     assert found["ascend runtime"]["found"].startswith("there")
     assert "containerd" in found["image store"]["found"]
     assert found["clock"]["state"] == "warn"
+
+
+# --- advice --------------------------------------------------------------------------------------
+
+
+def test_how_a_host_is_tuned_is_advice_and_no_failure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for path, text in {"proc/sys/vm/swappiness": "60\n", "proc/sys/kernel/numa_balancing": "0\n"}.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text, encoding="utf-8")
+    monkeypatch.setattr("builder.engine.host.connect", Engine)
+    monkeypatch.setattr("builder.engine.host.require_buildx", lambda _: "0.13")
+    data = json.loads(drivebuild("doctor", "--json", "--root", str(tmp_path)).output)
+    advice = {each["knob"]: each for each in data["advice"]}
+    assert (advice["vm.swappiness"]["state"], advice["vm.swappiness"]["wanted"]) == ("differs", "0")
+    assert advice["CPU governor"]["state"] == "absent"
+    assert not [each for each in data["checks"] if each["about"] in advice], "no line of it can fail"
+    _, _, said = drivebuild("doctor", "--root", str(tmp_path)).output.partition("\nadvice for training")
+    assert "vm.swappiness                   60; the guides say 0" in said
+    assert "# sysctl -w vm.swappiness=0" in said
+    assert "# sysctl -w kernel.numa_balancing" not in said
+    assert "CPU governor                    not there" in said
+
+
+def test_how_much_of_its_cache_buildkit_keeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("builder.engine.buildcache.read_policy", lambda _: Policy(driver="docker", kept=10**9))
+    found = here(monkeypatch)["build cache"]
+    assert found["state"] == "warn"
+    assert "keeps 1 GB" in found["found"]
+    assert "daemon.json" in found["advice"]
+
+
+@pytest.mark.parametrize(("containerd", "words"), [(True, "containerd's"), (False, "zstd on push, attestations")])
+def test_the_image_store_says_what_it_cannot(monkeypatch: pytest.MonkeyPatch, containerd: bool, words: str) -> None:
+    facts = Facts(version="26.1", architecture="x86_64", root="/", containerd_store=containerd)
+    monkeypatch.setattr(Engine, "facts", lambda _: facts)
+    assert words in here(monkeypatch)["image store"]["found"]
