@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from builder.cli.compilecache import CompileCache, compiled_before, parsed
 from builder.cli.main import Settings, app
 from builder.cli.options import (
     Lto,
@@ -28,6 +29,7 @@ from builder.signals import ends_like_ctrl_c
 
 if TYPE_CHECKING:
     from builder.engine.build import Choices
+    from builder.engine.compilecache import Folder, Server
     from builder.engine.record import BuildRecord
     from builder.plan.stage import Plan
 
@@ -70,6 +72,7 @@ class _Words:
     accept_eula: bool
     no_cache: bool
     progress: str
+    compile_cache: Folder | Server | None = None
 
 
 @app.command()
@@ -99,6 +102,7 @@ def image(
     store: Stored = None,
     offline: Offline = False,
     accept_cann_eula: AcceptEula = False,
+    compile_cache: CompileCache = "",
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Run every stage again.")] = False,
     progress: Annotated[
         str, typer.Option("--progress", metavar="plain|rich|json", help="How progress is shown; rich on a terminal.")
@@ -122,6 +126,7 @@ def image(
         accept_eula=accept_cann_eula,
         no_cache=no_cache,
         progress=progress,
+        compile_cache=parsed(compile_cache, offline=offline, no_cache=no_cache),
     )
     choices, dockerfile = _choices(settings, plan, words), _dockerfile(plan)
     if dry_run:
@@ -193,6 +198,8 @@ def _retry(plan: Plan, settings: Settings, given: _Words) -> str:
     words += ["image", *plan.arguments]
     for flag, value in (("--jobs", given.jobs), ("--ca-bundle", given.ca_bundle), ("--store", given.store)):
         words += [flag, str(value)] if value else []
+    if given.compile_cache:
+        words += ["--compile-cache", given.compile_cache.shown]
     for flag, wanted in (("--offline", given.offline), ("--accept-cann-eula", given.accept_eula)):
         words += [flag] if wanted else []
     for flag, texts in (("--source", given.sources), ("--build-arg", given.arguments)):
@@ -236,11 +243,13 @@ def _build(settings: Settings, plan: Plan, dockerfile: str, choices: Choices, wo
             environment=dict(supply.environment),
             arguments={**choices.arguments, **dict(supply.arguments)},
         )
-        view = make_view(words.progress)
-        try:
-            return build(plan, dockerfile, given, runner=runner, engine=engine, observe=view.update)
-        finally:
-            view.close()
+        with compiled_before(words.compile_cache, plan, given, runner=runner, quiet=quiet) as secrets:
+            given = replace(given, secrets=(*given.secrets, *secrets))
+            view = make_view(words.progress)
+            try:
+                return build(plan, dockerfile, given, runner=runner, engine=engine, observe=view.update)
+            finally:
+                view.close()
 
 
 def _say_choices(choices: Choices) -> None:

@@ -13,7 +13,7 @@ from builder.errors import UsageError
 from builder.plan.suites import SUITES
 from builder.recipe.types import System
 
-__all__ = ["Network", "netrc_file", "os_sources", "secret_files"]
+__all__ = ["Network", "netrc_file", "os_sources", "secret_files", "write_private"]
 
 _DNF_PARTS = ("OS", "everything", "update")
 
@@ -72,7 +72,7 @@ def secret_files(
     found = []
     for name, text in texts.items():
         if text:
-            _write(folder / name, text)
+            write_private(folder / name, text)
             found.append((name, folder / name))
     return tuple(found)
 
@@ -167,7 +167,12 @@ def _token(value: str) -> str:
     return value
 
 
-def _write(path: Path, text: str) -> None:
+def write_private(path: Path, text: str) -> None:
+    """Write a new file that only its owner may read.
+
+    Raises:
+        OSError: when there is something of that name, or it cannot be written.
+    """
     # Private from its first moment, whatever the umask; O_EXCL, so that no link waits at the name.
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(handle, "w", encoding="utf-8") as file:
