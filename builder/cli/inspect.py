@@ -78,6 +78,7 @@ def show(context: typer.Context, model: Model_, as_json: AsJson = False) -> None
     """Show a model's pins, versions, licences, options, jobs and published results."""
     settings: Settings = context.obj
     catalog = settings.catalog()
+    from builder.plan.allocator import system_ways, with_option
     from builder.plan.make import known
 
     recipe: Model = known(catalog.models, model, "model")
@@ -86,6 +87,8 @@ def show(context: typer.Context, model: Model_, as_json: AsJson = False) -> None
 
         print_json(msgspec.to_builtins(recipe))
         return
+    platform = catalog.platforms[recipe.platform]
+    with_tcmalloc = with_option(recipe, system_ways(catalog.systems[platform.system], platform))
     typer.echo(f"{typer.style(recipe.title, bold=True)}: {recipe.summary}")
     typer.echo(f"licence {recipe.licence}; README {recipe.readme.path} at {recipe.readme.commit}\n")
     _show_platform(catalog, recipe)
@@ -93,7 +96,7 @@ def show(context: typer.Context, model: Model_, as_json: AsJson = False) -> None
     typer.echo("")
     rows = [(use.name, use.version, use.on or "all") for use in recipe.components]
     print_table(rows, header=("COMPONENT", "VERSION", "ON"))
-    _show_options(recipe)
+    _show_options(with_tcmalloc)
     typer.echo("")
     print_table([(job.name, job.title) for job in recipe.jobs], header=("JOB", "WHAT"))
     typer.echo("")

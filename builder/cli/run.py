@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,6 +23,14 @@ if TYPE_CHECKING:
     from builder.engine.rundir import RunFolder
 
 ROOT = Path("/")
+
+
+class Allocator(StrEnum):
+    """What templates/scripts/entrypoint.sh knows."""
+
+    TCMALLOC = "tcmalloc"
+    JEMALLOC = "jemalloc"
+    NONE = "none"
 
 
 @app.command()
@@ -52,6 +61,10 @@ def run(
         list[str] | None,
         typer.Option("--env", "-e", metavar="NAME=VALUE", help="A variable of the job; NAME alone takes the caller's."),
     ] = None,
+    allocator: Annotated[
+        Allocator | None,
+        typer.Option("--allocator", help="Which malloc is preloaded; else what the image was made with."),
+    ] = None,
     memory: Annotated[
         str, typer.Option("--memory", metavar="SIZE", help="The most memory it may use, such as 64g.")
     ] = "",
@@ -75,7 +88,7 @@ def run(
         runtime=runtime,
         args=tuple(arguments or ()),
         devices=devices,
-        environment=env or [],
+        environment=[*(env or []), *([f"DRIVEBUILD_ALLOCATOR={allocator.value}"] if allocator else [])],
         memory=memory,
         host=host_root,
     )

@@ -147,7 +147,11 @@ def _all_plans(
     settings: Settings, model: str, platforms: Iterable[PlatformRecipe], pins: Mapping[str, str]
 ) -> tuple[list[tuple[Plan, Architecture]], list[PlanError]]:
     """Return a model's plans: each variant on each platform and architecture, with each choice of each option."""
-    options = settings.catalog().models[model].options
+    from builder.plan.allocator import system_ways, with_option
+
+    catalog = settings.catalog()
+    ways = (way for system in catalog.systems.values() for way in system_ways(system))
+    options = with_option(catalog.models[model], ways).options
     choices = [{}, *({option.name: choice} for option in options for choice in option.choices)]
     # The pinned commits are kept beside the recipe's own.
     pinned = [{}, pins] if pins else [{}]

@@ -6,13 +6,14 @@ import json
 import platform as machine
 import re
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from builder.engine.process import Runner
 from builder.errors import BuildError
+from builder.plan.allocator import ALLOCATORS, TCMALLOC
 from builder.plan.stage import Plan, StageSpec
 from builder.recipe.types import Catalog
 
@@ -45,6 +46,7 @@ class Probe:
     arguments: tuple[str, ...] = ()
     stdin: str = ""
     user: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
     entrypoint: bool = True
     needs: str = ""
     """A component without which there is nothing to ask."""
@@ -58,7 +60,6 @@ class Probe:
 def expectations(plan: Plan, catalog: Catalog, *, target: str) -> dict[str, Any]:
     """Return what the plan promises about the image, as JSON values."""
     architecture = {"arm64": "aarch64", "AMD64": "x86_64"}.get(machine.machine(), machine.machine())
-    env = _stage(plan, "env")
     platform = plan.platform
     return {
         **_of_image(plan, catalog, target=target),
@@ -73,7 +74,7 @@ def expectations(plan: Plan, catalog: Catalog, *, target: str) -> dict[str, Any]
         "compiler": catalog.toolchains[platform.python.compiler["stock" if plan.variant == "stock" else "lto"]].family,
         "versions": _versions(plan, catalog, architecture),
         "components": sorted(_components(plan)),
-        "preload": sorted(dict(env.inputs["preload"]).values()),
+        "allocator": _allocator(plan),
         "pip_check": list(plan.model.requirements.conflicts.get(platform.name, ())),
         "environment": dict(platform.environment) | dict(plan.model.environment) if target == "image" else {},
     }
@@ -103,6 +104,15 @@ def _measured(plan: Plan) -> float | None:
     """Return how many million parameters the network had where it was measured, with the same choices."""
     key = (plan.model.name, plan.platform.accelerator)
     return None if plan.options.get("attention") else _MEASURED.get(key)
+
+
+def _allocator(plan: Plan) -> dict[str, Any]:
+    """Return the allocators there are, the one that is preloaded unasked, and bytes of a page that was compiled in."""
+    stages = {stage.name: stage for stage in plan.stages}
+    there = sorted(stages[ALLOCATORS].inputs["libraries"]) if ALLOCATORS in stages else []
+    built = next((stage for stage in plan.stages if stage.template == "tcmalloc"), None)
+    page = built.inputs["page_kib"] << 10 if built else 0
+    return {"there": there, "default": TCMALLOC if there else "none", "page": page}
 
 
 def _stage(plan: Plan, name: str) -> StageSpec:
@@ -135,14 +145,10 @@ def _components(plan: Plan) -> set[str]:
 def probes(expect: Mapping[str, Any], scripts: Iterable[str]) -> tuple[Probe, ...]:
     """Return the runs of `scripts` (file names): those known by name as they want it, others with the JSON on stdin."""
     text = json.dumps(expect)
-    preload = bool(expect["preload"])
     known = {
         "versions.py": (Probe(script="versions.py", stdin=json.dumps(expect["versions"])),),
         "pip_check.py": (Probe(script="pip_check.py", arguments=("-",), stdin="\n".join(expect["pip_check"])),),
-        "tcmalloc.py": (
-            Probe(script="tcmalloc.py", arguments=("yes" if preload else "no",), label="under the entrypoint"),
-            Probe(script="tcmalloc.py", arguments=("no",), entrypoint=False, label="elsewhere"),
-        ),
+        "allocator.py": tuple(_allocator_probes(expect["allocator"])),
         "user.py": (
             Probe(script="user.py", arguments=("1000",)),
             # uid and gid follow the caller at run time, whoever that is.
@@ -157,6 +163,21 @@ def probes(expect: Mapping[str, Any], scripts: Iterable[str]) -> tuple[Probe, ..
     known |= _npu_probes(text)
     wanted = [probe for name in sorted(scripts) for probe in known.get(name, (Probe(script=name, stdin=text),))]
     return tuple(probe for probe in wanted if _has_answer(probe, expect))
+
+
+def _allocator_probes(allocator: Mapping[str, Any]) -> Iterator[Probe]:
+    """Yield what a process has mapped: unasked, with each allocator there is, with none, and past the entrypoint."""
+    page = ("--page", str(allocator["page"])) if allocator["page"] else ()
+
+    def probe(name: str, **values: Any) -> Probe:
+        words = (name, *(page if name == TCMALLOC else ()))
+        return Probe(script="allocator.py", arguments=words, **values)
+
+    yield probe(allocator["default"], label="under the entrypoint")
+    for name in (*allocator["there"], "none"):
+        if name != allocator["default"]:
+            yield probe(name, environment={"DRIVEBUILD_ALLOCATOR": name}, label=f"asked for {name}")
+    yield probe("none", entrypoint=False, label="elsewhere")
 
 
 def _npu_probes(text: str) -> dict[str, tuple[Probe, ...]]:
@@ -219,6 +240,8 @@ def _command(probe: Probe, *, tag: str, folder: Path, file: Path) -> tuple[str, 
     words = ["docker", "run", "--rm", "--interactive", "--network", "none"]
     words += ["--volume", f"{folder}:{MOUNT}:ro", "--volume", f"{file}:/run/drivebuild/{EXPECT}:ro"]
     words += ["--env", f"DRIVEBUILD_EXPECT=/run/drivebuild/{EXPECT}"]
+    for name, value in probe.environment.items():
+        words += ["--env", f"{name}={value}"]
     if probe.user:
         words += ["--user", probe.user]
     # -B: a check must not leave compiled files beside what it looks at.

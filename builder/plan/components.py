@@ -12,7 +12,10 @@ from builder.plan.stage import StageSpec
 from builder.plan.steps import step_inputs
 from builder.recipe.types import Component, ComponentUse, Step
 
-__all__ = ["component_stages"]
+__all__ = ["PAGE_KIB", "component_stages"]
+
+PAGE_KIB = 64
+"""Pages of a tcmalloc that is compiled: what the READMEs say, for every architecture (facts: platform.md 3.7)."""
 
 
 def component_stages(scope: Scope, use: ComponentUse) -> Iterator[StageSpec]:
@@ -90,17 +93,22 @@ def _wheel_stage(
 
 
 def _tcmalloc_stage(scope: Scope, use: ComponentUse, origin: str) -> StageSpec:
+    # A release has its configure script; what a tag's tree lacks is made by autotools.
+    released = scope.tcmalloc == "release"
     inputs = {
         "version": use.version,
         "source": f"src-{origin}",
+        "archive": archive_name(scope.catalog.sources[origin]),
         "manager": scope.system.manager,
-        "packages": scope.system.tcmalloc_build,
+        "packages": () if released else scope.system.tcmalloc_build,
+        "page_kib": PAGE_KIB,
+        "page_shift": (PAGE_KIB << 10).bit_length() - 1,
     }
     return StageSpec(
         name=use.name,
         template="tcmalloc",
         base="build-base",
         inputs=inputs,
-        uses=(*scope.os_packages, f"src-{origin}"),
+        uses=(*(() if released else scope.os_packages), f"src-{origin}"),
         minutes=2,
     )

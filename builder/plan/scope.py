@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from msgspec.structs import replace
 
 from builder.errors import PlanError
+from builder.plan.allocator import TCMALLOC, chosen_way, source_of, system_ways, with_option
 from builder.plan.compiled_by import chosen_toolchain
 from builder.plan.firstseen import FIRST_SEEN, first_seen
 from builder.plan.locks import ADAPTER, FRAMEWORK, Pinned, added, lock_path, parse_lock, published_lock
@@ -25,6 +26,7 @@ from builder.recipe.types import (
     Platform,
     Step,
     System,
+    TcmallocWay,
     Variant,
 )
 
@@ -32,7 +34,6 @@ __all__ = ["OS_PACKAGES", "PYTHON_STOCK", "Scope", "read_lock", "scope_of"]
 
 PYTHON_STOCK = "python-stock"
 """The stage of the Python that everything is compiled against, whatever the variant."""
-TCMALLOC = "tcmalloc"
 OS_PACKAGES = "os-packages"
 
 
@@ -47,6 +48,8 @@ class Scope:
     variant: Variant
     choice: Mapping[str, str]
     """Every option of the model with its choice."""
+    tcmalloc: TcmallocWay | None
+    """How libtcmalloc comes into the image; None for a model that does not want it."""
     uses: tuple[ComponentUse, ...]
     """The components that are built on the platform."""
     published: tuple[ComponentUse, ...] = ()
@@ -82,6 +85,12 @@ class Scope:
 
     @property
     def workspace(self) -> str:
+    @property
+    def runtime_packages(self) -> tuple[str, ...]:
+        """The distribution's packages in the base of every image; tcmalloc is among them where it is the default."""
+        packaged = system_ways(self.system)[0] == "package"
+        return (*self.system.runtime, *(self.system.tcmalloc if packaged else ()))
+
         return f"/workspace/{self.model.name}"
 
     def template(self, use: ComponentUse) -> str:
@@ -174,11 +183,15 @@ def scope_of(
     return Scope(
         catalog=catalog,
         model=recipe,
+    system = catalog.systems[base.system]
+    way = chosen_way(recipe, system, base, options or {})
+    recipe = with_option(recipe, system_ways(system, base))
         platform=base,
-        system=catalog.systems[base.system],
+        system=system,
         variant=variant,
         choice=choice,
-        uses=tuple(_built(catalog, recipe, base, uses)),
+        tcmalloc=way,
+        uses=tuple(_built(catalog, base, uses, way)),
         published=tuple(use for use in uses if _version(catalog, use).index and base.accelerator == "npu"),
         pinned=dict(pinned or {}),
         toolchain=compiler,
@@ -244,21 +257,28 @@ def _no_architecture(catalog: Catalog, platform: Platform, architecture: str) ->
 
 
 def _built(
-    catalog: Catalog, model: Model, platform: Platform, uses: tuple[ComponentUse, ...]
+    catalog: Catalog, platform: Platform, uses: tuple[ComponentUse, ...], way: TcmallocWay | None
 ) -> Iterator[ComponentUse]:
     """Yield the components of the model that are built on the platform.
 
     A component whose version has no origin for the accelerator is left out: that is what the recipe says by
     leaving the origin out (detectron2 on a platform without a git host, mx_driving without an NPU). So is one that
-    CANN's compilers are needed for, where CANN is a stub.
+    CANN's compilers are needed for, where CANN is a stub; tcmalloc is compiled where it does not come as a package.
     """
     stub = platform.cann is not None and platform.cann.way == "stub"
     for use in uses:
-        if _origin(catalog, platform, use) and not (stub and catalog.components[use.name].cann == "toolkit"):
+        if (
+            catalog.components[use.name].template != "tcmalloc"
+            and _origin(catalog, platform, use)
+            and not (stub and catalog.components[use.name].cann == "toolkit")
+        ):
             yield use
-    if model.tcmalloc and not catalog.systems[platform.system].tcmalloc:
-        version = next(iter(catalog.components[TCMALLOC].versions))
-        yield ComponentUse(name=TCMALLOC, version=version)
+    if way and way != "package":
+        component = catalog.components[TCMALLOC]
+        named = next((use for use in uses if use.name == TCMALLOC), None)
+        version = named.version if named else next(iter(component.versions))
+        source = named.source if named else ""
+        yield ComponentUse(name=TCMALLOC, version=version, source=source or source_of(component, version, way))
 
 
 def _origin(catalog: Catalog, platform: Platform, use: ComponentUse) -> str:

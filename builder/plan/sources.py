@@ -105,11 +105,13 @@ def _source_stage(scope: Scope, name: str, source: Source, download_base: str) -
                 )
             return StageSpec(name=stage, template="source-archive", base="scratch", inputs=inputs)
         case DebianSource():
+            bootstrap = scope.platform.base.bootstrap
             inputs = {
                 "package": source.package,
                 "suite": source.suite,
                 "file": source.file,
                 "sha256": source.sha256,
+                "own_suite": bootstrap.suite if bootstrap else source.suite,
             }
             return StageSpec(name=stage, template="source-debian", base="base", inputs=inputs)
         case IndexSource():

@@ -12,6 +12,7 @@ from itertools import combinations
 from typing import Any
 
 from builder.recipe.checklog import model_log, model_references
+from builder.recipe.checksystem import component_ways, model_allocator, platform_tcmalloc, system_allocators
 from builder.recipe.suggest import one_of
 from builder.recipe.text import DataPath, Document, Mistake
 from builder.recipe.types import (
@@ -47,12 +48,18 @@ def check(catalog: Catalog, found: Found, sources: Iterable[tuple[SourcesFile, D
     for platform in found["platforms"].values():
         for platform_rule in _PLATFORM_RULES:
             yield from platform_rule(catalog, platform.value, platform.document)
+        system = catalog.systems.get(platform.value.system)
+        yield from platform_tcmalloc(platform.value, system, platform.document)
     for toolchain in found["toolchains"].values():
         yield from _toolchain_names(catalog, toolchain)
     for component in found["components"].values():
         yield from _component_names(catalog, component)
+        yield from component_ways(component.value, dict(catalog.sources), component.document)
     yield from _component_cycles(found)
+    for named in found["systems"].values():
+        yield from system_allocators(named.value, named.document)
     for model in found["models"].values():
+        yield from model_allocator(model.value, model.document)
         for model_rule in _MODEL_RULES:
             yield from model_rule(catalog, model.value, model.document)
     yield from _sources_said_twice(found, sources)

@@ -257,7 +257,7 @@ class System(Noun, frozen=True, kw_only=True):
     tcmalloc_library: Mapping[Architecture, AbsolutePath] = field(default_factory=dict)
     """The file in that package."""
     tcmalloc_ways: tuple[TcmallocWay, ...] = ()
-    """How libtcmalloc can come into an image, the default first; none named: the package, or else gperftools' git tag."""
+    """How libtcmalloc can come into an image, the default first; by default the package, or gperftools' tag."""
     jemalloc: tuple[OsPackage, ...] = ()
     """The distribution's package of libjemalloc; an image that has tcmalloc has it, too."""
     jemalloc_library: Mapping[Architecture, AbsolutePath] = field(default_factory=dict)
@@ -411,6 +411,8 @@ class Platform(Noun, frozen=True, kw_only=True):
     environment: Mapping[EnvName, Line] = field(default_factory=dict)
     variants: tuple[Variant, ...] = ("stock", "lto")
     optimised: Optimised | None = None
+    tcmalloc: TcmallocWay | None = None
+    """How libtcmalloc comes into an image unless the caller chooses, where it is not the first of the system's ways."""
     """What the variants beyond `lto` compile; they exist only where this says so."""
     locks: OptionalName = ""
     """The platform whose locks this one shares, where Python, framework and pins are the same."""

@@ -65,7 +65,7 @@ if [ -n "{sources}" ]; then
     sed -n -E 's/^deb (.* {suite} main)$/deb-src \\1/p' /etc/apt/sources.list > /etc/apt/sources.list.d/drivebuild.list
     get update
     cd out/sources
-    for package in {sources}; do get source --download-only "$package/{suite}"; done
+    for package in {sources}; do get source --download-only --tar-only "$package/{suite}"; done
 fi
 """
 

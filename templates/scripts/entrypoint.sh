@@ -35,24 +35,36 @@ if [ -n "${DRIVEBUILD_CANN_HOME:-}" ] && [ -r "$DRIVEBUILD_CANN_HOME/set_env.sh"
     set -u
 fi
 
-preload=()
-for library in ${DRIVEBUILD_PRELOAD:-}; do
-    if [ ! -r "$library" ]; then
-        echo "drivebuild: cannot preload $library: no such file" >&2
+# What the caller says, or what the image was made with; an empty variable says nothing, compose makes such ones.
+allocator=${DRIVEBUILD_ALLOCATOR:-${DRIVEBUILD_DEFAULT_ALLOCATOR:-none}}
+case "$allocator" in
+    none) ;;
+    tcmalloc | jemalloc)
+        library=/opt/drivebuild/lib$allocator.so
+        # ld.so would only warn, and run the command without it.
+        if [ ! -r "$library" ]; then
+            echo "drivebuild: this image has no $allocator (DRIVEBUILD_ALLOCATOR): $library is missing." \
+                "Models whose recipe says \`tcmalloc: true\` have one; DRIVEBUILD_ALLOCATOR=none takes the C library's." >&2
+            exit 125
+        fi
+        preload=$library
+        case "$(uname -m)" in
+            aarch64)
+                # Both libraries have thread-local storage of the static kind, for which a process has little room that
+                # is given out in the order of loading. After one of them torch's libgomp finds none left, and fails
+                # with "cannot allocate memory in static TLS block". So it is loaded first.
+                for library in /opt/venv/lib/python*/site-packages/torch.libs/libgomp*.so*; do
+                    [ ! -r "$library" ] || preload=$library:$preload
+                done
+                ;;
+        esac
+        export LD_PRELOAD="$preload${LD_PRELOAD:+:$LD_PRELOAD}"
+        ;;
+    *)
+        echo "drivebuild: DRIVEBUILD_ALLOCATOR is '$allocator', and there are tcmalloc, jemalloc and none" >&2
         exit 125
-    fi
-    preload+=("$library")
-done
-if [ "${#preload[@]}" -gt 0 ]; then
-    if [ "$(uname -m)" = aarch64 ]; then
-        # There torch's libgomp fails with "cannot allocate memory in static TLS block" unless it is loaded first.
-        for library in /opt/venv/lib/python*/site-packages/torch.libs/libgomp*.so*; do
-            [ ! -r "$library" ] || preload=("$library" "${preload[@]}")
-        done
-    fi
-    joined=$(IFS=:; echo "${preload[*]}")
-    export LD_PRELOAD="$joined${LD_PRELOAD:+:$LD_PRELOAD}"
-fi
+        ;;
+esac
 
 if [ "$#" -eq 0 ]; then
     set -- bash

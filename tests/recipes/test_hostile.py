@@ -138,6 +138,9 @@ RICH: dict[str, Any] = {
         "tcmalloc": [],
         "note": "n",
         "tcmalloc_library": {"x86_64": "/usr/lib/x.so", "aarch64": "/usr/lib/x.so"},
+        "tcmalloc_ways": ["git"],
+        "jemalloc": ["libjemalloc2"],
+        "jemalloc_library": {"x86_64": "/usr/lib/j.so", "aarch64": "/usr/lib/j.so"},
     },
     "toolchains/gcc.yaml": {
         "name": "gcc",
@@ -194,6 +197,7 @@ RICH: dict[str, Any] = {
             "bootstrap": {"suite": "stable", "include": ["tini"]},
             "note": "n",
         },
+        "tcmalloc": "git",
         "python": {
             "version": "3.8.17",
             "source": "py",
@@ -309,7 +313,7 @@ RICH: dict[str, Any] = {
         "template": "tcmalloc",
         "package": "g",
         "needs": [],
-        "versions": {"2.16": {"npu": "malloc"}},
+        "versions": {"2.16": {"ways": {"git": "malloc"}}},
     },
     "models/toy.yaml": {
         "name": "toy",

@@ -34,22 +34,39 @@ def test_expectations_name_versions_of_locks_components_and_python(expect: dict[
     assert versions["python"] == "3.11.2"
     assert versions["mmcv-full"] == "1.7.2"
     assert versions["numpy"] == "1.23.5"
-    assert (expect["variant"], expect["shared"], expect["preload"]) == ("lto", False, expect["preload"])
+    assert (expect["variant"], expect["shared"]) == ("lto", False)
+    assert expect["allocator"] == {"there": ["jemalloc", "tcmalloc"], "default": "tcmalloc", "page": 0}
     assert json.dumps(expect)
 
 
 def test_every_script_is_asked_as_it_wants(expect: dict[str, object]) -> None:
-    found = probes(expect, ["versions.py", "tcmalloc.py", "lto.py", "mmcv_ops.py", "user.py"])
+    found = probes(expect, ["versions.py", "allocator.py", "lto.py", "mmcv_ops.py", "user.py"])
     assert [probe.script for probe in found] == [
-        *("lto.py", "mmcv_ops.py", "tcmalloc.py", "tcmalloc.py", "user.py", "user.py", "versions.py"),
+        *(["allocator.py"] * 4),
+        *("lto.py", "mmcv_ops.py", "user.py", "user.py", "versions.py"),
     ]
-    assert json.loads(found[0].stdin) == expect
+    assert json.loads(found[4].stdin) == expect
     assert json.loads(found[-1].stdin) == expect["versions"]
-    assert [(probe.arguments, probe.entrypoint) for probe in found if probe.script == "tcmalloc.py"] == [
-        (("yes",), True),
-        (("no",), False),
+    said = [(probe.arguments, probe.environment, probe.entrypoint) for probe in found[:4]]
+    assert said == [
+        (("tcmalloc",), {}, True),
+        (("jemalloc",), {"DRIVEBUILD_ALLOCATOR": "jemalloc"}, True),
+        (("none",), {"DRIVEBUILD_ALLOCATOR": "none"}, True),
+        (("none",), {}, False),
     ]
     assert probes({**expect, "components": []}, ["mmcv_ops.py"]) == ()
+
+
+def test_a_compiled_tcmalloc_is_asked_for_its_page_and_an_image_without_one_for_none(catalog: Catalog) -> None:
+    plan = make_plan(catalog, "streampetr", platform="debian-12-cpu", options={"tcmalloc": "source-package"})
+    found = probes(expectations(plan, catalog, target="env"), ["allocator.py"])
+    assert found[0].arguments == ("tcmalloc", "--page", "65536")
+    without = expectations(make_plan(catalog, "flashocc", platform="debian-12-cpu"), catalog, target="env")
+    assert without["allocator"] == {"there": [], "default": "none", "page": 0}
+    assert [(probe.arguments, probe.entrypoint) for probe in probes(without, ["allocator.py"])] == [
+        (("none",), True),
+        (("none",), False),
+    ]
 
 
 @pytest.fixture

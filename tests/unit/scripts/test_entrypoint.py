@@ -21,17 +21,33 @@ def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture
-def libraries(tmp_path: Path) -> list[str]:
-    # the dynamic linker wants real libraries: copies of one that every process has already
+def image(tmp_path: Path) -> Path:
+    """Return a copy of the script whose allocators and libgomp are in the test's folder: copies of a real library."""
     maps = Path("/proc/self/maps").read_text(encoding="utf-8").split("\n")
     found = [line.split()[-1] for line in maps if "/libm.so" in line or "/libc.so" in line or "/libm-" in line]
     if not found:
         pytest.skip("no shared libc to copy")
-    made = []
-    for name in ("libone.so", "libtwo.so"):
-        shutil.copy(os.path.realpath(found[0]), tmp_path / name)
-        made.append(str(tmp_path / name))
-    return made
+    torch = tmp_path / "python3.8" / "site-packages" / "torch.libs"
+    torch.mkdir(parents=True)
+    for path in (tmp_path / "libtcmalloc.so", tmp_path / "libjemalloc.so", torch / "libgomp-0123.so.1"):
+        shutil.copy(os.path.realpath(found[0]), path)
+    text = SCRIPT.read_text(encoding="utf-8")
+    assert text.count("/opt/drivebuild/lib$allocator.so") == 1
+    assert text.count("/opt/venv/lib/") == 1
+    text = text.replace("/opt/drivebuild/lib$", f"{tmp_path}/lib$").replace("/opt/venv/lib/", f"{tmp_path}/")
+    copy = tmp_path / "entrypoint"
+    copy.write_text(text, encoding="utf-8")
+    return copy
+
+
+def start(image: Path, *command: str, machine: str = "x86_64", **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the copy on a machine whose `uname -m` says so."""
+    programs = image.parent / f"programs-{machine}"
+    programs.mkdir(exist_ok=True)
+    (programs / "uname").write_text(f"#!/bin/sh\necho {machine}\n", encoding="utf-8")
+    (programs / "uname").chmod(0o755)
+    known = {"PATH": f"{programs}:{os.environ['PATH']}", "HOME": str(image.parent), **environment}
+    return subprocess.run(["bash", str(image), *command], env=known, capture_output=True, text=True, check=False)
 
 
 def test_it_becomes_the_command(tmp_path: Path) -> None:
@@ -66,35 +82,69 @@ def test_a_user_without_name_gets_one(tmp_path: Path) -> None:
     assert result.stdout == "me me\n"
 
 
-def test_nothing_is_preloaded_unless_asked(tmp_path: Path) -> None:
-    assert run("sh", "-c", "echo [$LD_PRELOAD]", HOME=str(tmp_path)).stdout == "[]\n"
-    assert run("sh", "-c", "echo [$LD_PRELOAD]", HOME=str(tmp_path), DRIVEBUILD_PRELOAD="").stdout == "[]\n"
+@pytest.mark.parametrize(
+    "asked",
+    [{}, {"DRIVEBUILD_ALLOCATOR": ""}, {"DRIVEBUILD_ALLOCATOR": "none", "DRIVEBUILD_DEFAULT_ALLOCATOR": "tcmalloc"}],
+)
+def test_nothing_is_preloaded_unless_asked(image: Path, asked: dict[str, str]) -> None:
+    assert start(image, "sh", "-c", "echo [$LD_PRELOAD]", **asked).stdout == "[]\n"
 
 
-def test_the_library_is_preloaded_for_the_command(tmp_path: Path, libraries: list[str]) -> None:
-    result = run(
-        "sh", "-c", "echo $LD_PRELOAD; cat /proc/self/maps", HOME=str(tmp_path), DRIVEBUILD_PRELOAD=libraries[0]
-    )
-    assert result.stdout.split("\n")[0] == libraries[0]
-    assert libraries[0] in result.stdout.split("\n", 1)[1], "really loaded"
+@pytest.mark.parametrize(
+    ("asked", "name"),
+    [
+        ({"DRIVEBUILD_DEFAULT_ALLOCATOR": "tcmalloc"}, "tcmalloc"),
+        # compose makes an empty variable of one that .env leaves empty
+        ({"DRIVEBUILD_DEFAULT_ALLOCATOR": "tcmalloc", "DRIVEBUILD_ALLOCATOR": ""}, "tcmalloc"),
+        ({"DRIVEBUILD_DEFAULT_ALLOCATOR": "tcmalloc", "DRIVEBUILD_ALLOCATOR": "jemalloc"}, "jemalloc"),
+        ({"DRIVEBUILD_ALLOCATOR": "tcmalloc"}, "tcmalloc"),
+    ],
+)
+def test_the_allocator_is_preloaded_for_the_command(image: Path, asked: dict[str, str], name: str) -> None:
+    result = start(image, "sh", "-c", "echo $LD_PRELOAD; cat /proc/self/maps", **asked)
+    library = str(image.parent / f"lib{name}.so")
+    first, maps = result.stdout.split("\n", 1)
+    assert first == library, result.stderr
+    assert library in maps, "really loaded"
+    assert {"jemalloc", "tcmalloc"} - {name} == {other for other in ("jemalloc", "tcmalloc") if other not in maps}
 
 
-def test_several_libraries_keep_their_order(tmp_path: Path, libraries: list[str]) -> None:
-    result = run("printenv", "LD_PRELOAD", HOME=str(tmp_path), DRIVEBUILD_PRELOAD=" ".join(libraries))
-    assert result.stdout.strip() == ":".join(libraries)
+@pytest.mark.parametrize("name", ["tcmalloc", "jemalloc"])
+def test_on_aarch64_the_libgomp_of_torch_is_loaded_first(image: Path, name: str) -> None:
+    result = start(image, "printenv", "LD_PRELOAD", machine="aarch64", DRIVEBUILD_ALLOCATOR=name)
+    libgomp = image.parent / "python3.8/site-packages/torch.libs/libgomp-0123.so.1"
+    assert result.stdout.strip() == f"{libgomp}:{image.parent}/lib{name}.so"
+    none = start(image, "sh", "-c", "echo [$LD_PRELOAD]", machine="aarch64", DRIVEBUILD_ALLOCATOR="none")
+    assert none.stdout == "[]\n"
 
 
-def test_what_was_preloaded_before_stays_and_no_entry_is_empty(tmp_path: Path, libraries: list[str]) -> None:
+def test_on_aarch64_without_torch_the_allocator_is_alone(image: Path) -> None:
+    shutil.rmtree(image.parent / "python3.8")
+    result = start(image, "printenv", "LD_PRELOAD", machine="aarch64", DRIVEBUILD_ALLOCATOR="tcmalloc")
+    assert result.stdout.strip() == f"{image.parent}/libtcmalloc.so"
+
+
+def test_what_was_preloaded_before_stays_and_no_entry_is_empty(image: Path) -> None:
     # C11: the README's "$LD_PRELOAD:/{dir}/…" begins with an empty entry
-    result = run("printenv", "LD_PRELOAD", HOME=str(tmp_path), DRIVEBUILD_PRELOAD=libraries[0], LD_PRELOAD=libraries[1])
-    assert result.stdout.strip() == f"{libraries[0]}:{libraries[1]}"
+    before = str(image.parent / "libjemalloc.so")
+    result = start(image, "printenv", "LD_PRELOAD", DRIVEBUILD_ALLOCATOR="tcmalloc", LD_PRELOAD=before)
+    assert result.stdout.strip() == f"{image.parent}/libtcmalloc.so:{before}"
 
 
-def test_a_missing_library_is_an_error_and_the_command_does_not_run(tmp_path: Path, libraries: list[str]) -> None:
-    result = run("echo", "ran", HOME=str(tmp_path), DRIVEBUILD_PRELOAD=f"{libraries[0]} /none/libx.so")
-    assert result.returncode == 125
-    assert "cannot preload /none/libx.so" in result.stderr
-    assert result.stdout == ""
+def test_a_missing_library_is_an_error_and_the_command_does_not_run(image: Path) -> None:
+    (image.parent / "libjemalloc.so").unlink()
+    result = start(image, "echo", "ran", DRIVEBUILD_DEFAULT_ALLOCATOR="tcmalloc", DRIVEBUILD_ALLOCATOR="jemalloc")
+    assert (result.returncode, result.stdout) == (125, "")
+    assert "this image has no jemalloc" in result.stderr
+    assert "ld.so" not in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("value", ["mimalloc", "TCMALLOC", "tcmalloc ", "../../tmp/libx", "$(id)", "tcmalloc jemalloc"])
+def test_an_unknown_allocator_is_an_error_that_names_the_known_ones(image: Path, value: str) -> None:
+    result = start(image, "echo", "ran", DRIVEBUILD_ALLOCATOR=value)
+    assert (result.returncode, result.stdout) == (125, "")
+    assert f"'{value}', and there are tcmalloc, jemalloc and none" in result.stderr
 
 
 def test_cann_is_set_up_before_the_command(tmp_path: Path) -> None:
