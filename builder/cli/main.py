@@ -213,6 +213,7 @@ from builder.cli import (  # noqa: E402, F401
     render,
     results,
     runs,
+    size,
     store,
     verify,
 )

@@ -108,6 +108,21 @@ class Engine:
         """Return the commands an image says it was made with."""
         return tuple(str(entry.get("CreatedBy", "")) for entry in self._client.history(name))
 
+    def history_sizes(self, name: str) -> tuple[tuple[str, int], ...]:
+        """Return the commands an image says it was made with, each with its layer's bytes, the newest first."""
+        return tuple(
+            (str(entry.get("CreatedBy") or ""), int(entry.get("Size") or 0)) for entry in self._client.history(name)
+        )
+
+    def layer_folders(self, name: str) -> tuple[str, ...]:
+        """Return where the engine keeps an image's layers, the lowest first; nothing when it does not say."""
+        driver = self._client.inspect_image(name).get("GraphDriver") or {}
+        data = driver.get("Data") or {}
+        if driver.get("Name") != "overlay2" or not data.get("UpperDir"):
+            return ()
+        lower = str(data.get("LowerDir") or "").split(":")
+        return (*(folder for folder in reversed(lower) if folder), str(data["UpperDir"]))
+
     def save(self, name: str) -> Iterator[bytes]:
         """Yield the image as pieces of a tar archive.
 
