@@ -84,13 +84,13 @@ class Scope:
         return (OS_PACKAGES,) if self.system.manager == "apt" else ()
 
     @property
-    def workspace(self) -> str:
-    @property
     def runtime_packages(self) -> tuple[str, ...]:
         """The distribution's packages in the base of every image; tcmalloc is among them where it is the default."""
         packaged = system_ways(self.system)[0] == "package"
         return (*self.system.runtime, *(self.system.tcmalloc if packaged else ()))
 
+    @property
+    def workspace(self) -> str:
         return f"/workspace/{self.model.name}"
 
     def template(self, use: ComponentUse) -> str:
@@ -178,14 +178,14 @@ def scope_of(
     if architecture and architecture not in base.architectures:
         raise _no_architecture(catalog, base, architecture)
     compiler, architectures = chosen_toolchain(catalog, base, variant, toolchain, architecture)
+    system = catalog.systems[base.system]
+    way = chosen_way(recipe, system, base, options or {})
+    recipe = with_option(recipe, system_ways(system, base))
     choice = choices(recipe, options or {})
     uses = tuple(chosen(recipe.components, base.accelerator, choice))
     return Scope(
         catalog=catalog,
         model=recipe,
-    system = catalog.systems[base.system]
-    way = chosen_way(recipe, system, base, options or {})
-    recipe = with_option(recipe, system_ways(system, base))
         platform=base,
         system=system,
         variant=variant,

@@ -409,10 +409,10 @@ class Platform(Noun, frozen=True, kw_only=True):
     cann: Cann | None = None
     driving_sdk: Line = ""
     environment: Mapping[EnvName, Line] = field(default_factory=dict)
-    variants: tuple[Variant, ...] = ("stock", "lto")
-    optimised: Optimised | None = None
     tcmalloc: TcmallocWay | None = None
     """How libtcmalloc comes into an image unless the caller chooses, where it is not the first of the system's ways."""
+    variants: tuple[Variant, ...] = ("stock", "lto")
+    optimised: Optimised | None = None
     """What the variants beyond `lto` compile; they exist only where this says so."""
     locks: OptionalName = ""
     """The platform whose locks this one shares, where Python, framework and pins are the same."""
