@@ -13,12 +13,32 @@ import msgspec
 from builder.bench.suite import Program, Suite
 from builder.errors import BuildError, RunError
 
-__all__ = ["LABEL", "Place", "Reply", "Sample", "Subject", "run_command", "sample_in", "started"]
+__all__ = [
+    "ALLOCATORS",
+    "ENTRYPOINT",
+    "LABEL",
+    "Place",
+    "Reply",
+    "Sample",
+    "Subject",
+    "run_command",
+    "sample_in",
+    "started",
+]
 
 LABEL = "drivebuild.bench"
 LONGEST = 24 * 3600
 """Seconds after which a container ends by itself, should nobody be left to remove it."""
 SITE, SCRIPTS = "/bench/site", "/bench/inside"
+ENTRYPOINT = "/opt/drivebuild/entrypoint"
+ALLOCATORS: Mapping[str, str] = {
+    "none": "",
+    "tcmalloc": "/opt/drivebuild/libtcmalloc.so",
+    "jemalloc": "/opt/drivebuild/libjemalloc.so",
+}
+"""Libraries by what they are called; `none` is the C library's own."""
+TOO_LONG = 128 + 14
+"""What docker says of a script that SIGALRM ended."""
 
 
 class Reply(Protocol):
@@ -41,6 +61,10 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     image: str
     interpreter: str
+    allocator: str = ""
+    """One of `ALLOCATORS`, of which the script then checks that it and no other is mapped; empty: nobody looks."""
+    entrypoint: bool = False
+    """Whether the image has an entrypoint, which finds the libraries that torch_npu is linked to."""
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,6 +87,8 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     seconds: int
     """How long one program may take."""
     site: Path | None = None
+    mounts: tuple[tuple[Path, str], ...] = ()
+    """Folders of this machine, and where a container sees them, read-only."""
 
 
 def run_command(image: str, suite: Suite, place: Place) -> tuple[str, ...]:
@@ -70,7 +96,9 @@ def run_command(image: str, suite: Suite, place: Place) -> tuple[str, ...]:
     mounts = [f"type=bind,source={suite.folder},target={SCRIPTS},readonly"]
     if place.site is not None:
         mounts.append(f"type=bind,source={place.site},target={SITE},readonly")
-    words = ["docker", "run", "--detach", "--rm", "--init", "--network", "none", "--label", LABEL]
+    mounts += [f"type=bind,source={folder},target={target},readonly" for folder, target in place.mounts]
+    # Workers hand batches over in shared memory, of which docker gives 64 MB; a batch of six pictures has 40.
+    words = ["docker", "run", "--detach", "--rm", "--init", "--network", "none", "--shm-size", "4g", "--label", LABEL]
     words += ["--cpuset-cpus", place.cpu, "--cap-drop", "ALL", "--security-opt", "no-new-privileges"]
     words += [word for mount in mounts for word in ("--mount", mount)]
     return (*words, "--entrypoint", "sleep", image, str(LONGEST))
@@ -103,11 +131,26 @@ def sample_in(container: str, subject: Subject, program: Program, suite: Suite, 
     Raises:
         RunError: when the container is gone, or has no such interpreter.
     """
-    words = ("docker", "exec", container, subject.interpreter, f"{SCRIPTS}/{suite.script}")
-    reply = run((*words, SITE, place.clock, str(place.seconds), *program.words))
+    reply = run((*exec_command(container, subject, suite), SITE, place.clock, str(place.seconds), *program.words))
+    if reply.code == TOO_LONG:
+        return Sample(error=f"took longer than {place.seconds} s")
     if reply.code in (125, 126, 127) or "No such container" in reply.complaint:
         raise RunError(f"{subject.name}: {subject.interpreter} cannot be run in {subject.image}: {_first(reply)}")
     return _read(reply)
+
+
+def exec_command(container: str, subject: Subject, suite: Suite) -> tuple[str, ...]:
+    """Return the command that runs a suite's script, up to its words."""
+    library = ALLOCATORS.get(subject.allocator, "")
+    settings: dict[str, str] = {}
+    if subject.allocator and subject.entrypoint:
+        # The second is for images whose entrypoint does not know the first.
+        settings = {"DRIVEBUILD_ALLOCATOR": subject.allocator, "DRIVEBUILD_PRELOAD": library}
+    elif subject.allocator:
+        settings = {"DRIVEBUILD_ALLOCATOR": subject.allocator, "LD_PRELOAD": library}
+    words = [word for name, value in settings.items() for word in ("--env", f"{name}={value}")]
+    through = (ENTRYPOINT,) if subject.entrypoint else ()
+    return ("docker", "exec", *words, container, *through, subject.interpreter, f"{SCRIPTS}/{suite.script}")
 
 
 def _first(reply: Reply) -> str:

@@ -27,8 +27,8 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     versions: Mapping[str, str]
     failed: Mapping[str, str]
     """Programs that are in no figure because they failed somewhere, and how."""
-    absent: tuple[str, ...]
-    """Programs that these images cannot have."""
+    absent: Mapping[str, str]
+    """Programs that these images cannot have, and why."""
 
 
 def measure(subjects: Sequence[Subject], programs: Sequence[Program], rounds: int, take: Take, tell: Tell) -> Measured:
@@ -41,7 +41,7 @@ def measure(subjects: Sequence[Subject], programs: Sequence[Program], rounds: in
     figures: dict[str, set[str]] = {}
     versions: dict[str, str] = {}
     failed: dict[str, str] = {}
-    absent: list[str] = []
+    absent: dict[str, str] = {}
     for number in range(1, rounds + 1):
         for program in programs:
             for subject in subjects if number % 2 else tuple(reversed(subjects)):
@@ -50,7 +50,7 @@ def measure(subjects: Sequence[Subject], programs: Sequence[Program], rounds: in
                 tell(number, program, subject)
                 sample = take(subject, program)
                 if sample.absent:
-                    absent.append(program.name)
+                    absent[program.name] = sample.error
                     break
                 why = _wrong(sample, figures.setdefault(program.name, set(sample.values)))
                 if why:
@@ -61,7 +61,8 @@ def measure(subjects: Sequence[Subject], programs: Sequence[Program], rounds: in
                     seconds[subject.name].setdefault(name, []).append(value)
     whole = {name for program, names in figures.items() if program not in failed for name in names}
     if not whole:
-        raise RunError("no program could be measured\n" + "\n".join(f"{name}: {why}" for name, why in failed.items()))
+        reasons = "\n".join(f"{name}: {why}" for name, why in {**failed, **absent}.items())
+        raise RunError(f"no program could be measured\n{reasons}")
     return Measured(
         seconds={
             subject: {name: tuple(found) for name, found in sorted(table.items()) if name in whole}
@@ -69,7 +70,7 @@ def measure(subjects: Sequence[Subject], programs: Sequence[Program], rounds: in
         },
         versions=versions,
         failed=failed,
-        absent=tuple(absent),
+        absent=absent,
     )
 
 

@@ -1,8 +1,10 @@
-"""The programs of suite `python`: pyperformance's own, and why some of them are not here. Pure."""
+"""The programs of suite `python`: pyperformance's own, and which are not here and why; those of `ops`. Pure."""
 
 from __future__ import annotations
 
-__all__ = ["PROGRAMS"]
+from collections.abc import Mapping
+
+__all__ = ["OPERATORS", "PROGRAMS"]
 
 # Name, words for the script (a folder of pyperformance, then options as in its .toml files), whether `--fast` has it.
 #
@@ -73,3 +75,42 @@ PROGRAMS: tuple[tuple[str, tuple[str, ...], bool], ...] = (
     ("xml_etree", ("xml_etree",), True),
     ("yaml", ("yaml",), False),
 )
+
+# By the part of builder/bench/inside that has them, and whether `--fast` has them. mmcv's are all of mmcv-full 1.7.2
+# that have a kernel for CPUs and compute on tensors; pixel_group and contour_expand, which read text in pictures, are
+# left out. roi_pool, carafe, ball_query, three_nn and the sparse convolutions have kernels for devices only.
+OPERATORS: Mapping[str, Mapping[str, bool]] = {
+    "mmcv": {
+        "nms": True,
+        "soft_nms": False,
+        "nms_match": False,
+        "nms_rotated": True,
+        "bbox_overlaps": False,
+        "box_iou_rotated": True,
+        "box_iou_quadri": False,
+        "roi_align": True,
+        "roi_align_rotated": False,
+        "deform_conv2d": True,
+        "modulated_deform_conv2d": True,
+        "hard_voxelization": True,
+        "dynamic_voxelization": False,
+        "points_in_boxes": True,
+        "rotated_feature_align": False,
+        "active_rotated_filter": False,
+        "psa_mask": False,
+    },
+    "torch": {
+        "conv2d": True,
+        "batch_norm_relu": False,
+        "linear": True,
+        "attention": False,
+        "deformable_attention": True,
+        "grid_sample": True,
+        "layer_norm": False,
+        "softmax": False,
+        "index_add": False,
+        "gather_scatter": False,
+        "interpolate_nearest": False,
+        "interpolate_bilinear": False,
+    },
+}

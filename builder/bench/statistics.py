@@ -131,7 +131,7 @@ def verdict(overall: Interval, noise: float, *, reference: str, subject: str) ->
         return Verdict(winner="", reason="the interval has 1 in it")
     size = max(overall.median, 1 / overall.median)
     if size <= noise:
-        reason = f"rounds of the very same interpreter differ by {noise - 1:.1%}, the two sides by {size - 1:.1%}"
+        reason = f"rounds of one and the same side differ by {noise - 1:.1%}, the two sides by {size - 1:.1%}"
         return Verdict(winner="", reason=reason)
     winner = subject if overall.median > 1 else reference
     return Verdict(winner=winner, reason=f"{size - 1:.1%} apart, noise {noise - 1:.1%}")

@@ -7,12 +7,16 @@ from pathlib import Path
 
 import msgspec
 
-from builder.bench.programs import PROGRAMS
+from builder.bench.programs import OPERATORS, PROGRAMS
 from builder.errors import UsageError
 
-__all__ = ["SUITES", "Program", "Suite", "find_programs", "find_suite", "lock_of"]
+__all__ = ["ALL", "SUITES", "Program", "Suite", "find_programs", "find_suite", "find_suites", "lock_of"]
+
+ALL = "all"
+"""The word for every suite, in the order of `SUITES`."""
 
 _HERE = Path(__file__).resolve().parent
+VENV = "/opt/venv/bin/python"
 
 
 class Program(msgspec.Struct, frozen=True):
@@ -28,8 +32,9 @@ class Program(msgspec.Struct, frozen=True):
 class Suite(msgspec.Struct, frozen=True, kw_only=True):
     """Programs, and the script that runs one of them once inside an image.
 
-    The script is given the program's words, and prints one line of JSON: {"values": {name: [seconds, ...]}} or
-    {"error": text}, with "absent": true for a program that this image cannot have. Standard library only.
+    The script is given the program's words, and prints one line of JSON: {"values": {name: seconds}} or
+    {"error": text}, with "absent": true for a program that this image cannot have. It needs the standard library and
+    what the suite is about.
     """
 
     name: str
@@ -41,6 +46,12 @@ class Suite(msgspec.Struct, frozen=True, kw_only=True):
     programs: tuple[Program, ...]
     locks: str = ""
     """The beginning of the names of its locks, where it needs packages that images do not have."""
+    allocators: tuple[str, ...] = ()
+    """The allocators that are compared if nothing else is said; none named: what allocates is no part of the suite."""
+    processors: int = 1
+    """How many processors its processes are pinned to."""
+    data: bool = False
+    """Whether it reads a nuScenes, and what the model's conversion made of it."""
 
     @property
     def folder(self) -> Path:
@@ -60,6 +71,32 @@ SUITES: Mapping[str, Suite] = {
             programs=tuple(Program(name, words, fast) for name, words, fast in PROGRAMS),
             locks="python",
         ),
+        Suite(
+            name="ops",
+            title="operators of mmcv and torch, on the processor",
+            interpreter=VENV,
+            script="ops_sample.py",
+            programs=tuple(
+                Program(name, (kind, name), fast) for kind, works in OPERATORS.items() for name, fast in works.items()
+            ),
+            allocators=("none",),
+        ),
+        Suite(
+            name="dataloader",
+            title="the model's own data pipeline, and its workers",
+            interpreter=VENV,
+            script="dataloader_sample.py",
+            programs=(
+                Program("jpeg", ("jpeg",)),
+                Program("pipeline", ("pipeline",)),
+                Program("collate", ("collate",)),
+                Program("loader-0", ("loader", "0"), fast=True),
+                Program("loader-2", ("loader", "2"), fast=True),
+            ),
+            allocators=("none", "tcmalloc"),
+            processors=2,
+            data=True,
+        ),
     )
 }
 
@@ -73,8 +110,17 @@ def find_suite(name: str) -> Suite:
     from builder.recipe.suggest import one_of
 
     if name not in SUITES:
-        raise UsageError(f"--suite: there is no suite {name!r}", hint=one_of(name, tuple(SUITES)))
+        raise UsageError(f"--suite: there is no suite {name!r}", hint=one_of(name, (*SUITES, ALL)))
     return SUITES[name]
+
+
+def find_suites(name: str) -> tuple[Suite, ...]:
+    """Return the suites that a word means: one, or all.
+
+    Raises:
+        UsageError: when there is none of this name.
+    """
+    return tuple(SUITES.values()) if name == ALL else (find_suite(name),)
 
 
 def find_programs(suite: Suite, names: tuple[str, ...], *, fast: bool) -> tuple[Program, ...]:

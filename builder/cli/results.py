@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from builder.training.gather import Report
 
 
+__all__ = ["write_page"]
+
+
 @app.command()
 def results(
     context: typer.Context,
@@ -55,7 +58,9 @@ def results(
     opened = [open_run(path) if path.is_dir() else open_log(path) for path in paths]
     reports = [gather(settings.catalog(), source, given) for source in opened]
     if html is not None:
-        _write(html, reports)
+        from builder.training.page import render_page
+
+        write_page(html, render_page(reports))
     if as_json:
         print_json({"schema": SCHEMA, "runs": [to_data(report) for report in reports]})
         return
@@ -67,19 +72,17 @@ def results(
         typer.echo(f"\nwrote {html}")
 
 
-def _write(path: Path, reports: list[Report]) -> None:
-    """Write the page, whole or not at all.
+def write_page(path: Path, text: str) -> None:
+    """Write a page, whole or not at all.
 
     Raises:
-        UsageError: when the plotting library is not installed, or the file cannot be written.
+        UsageError: when the file cannot be written.
     """
     import os
     import tempfile
 
     from builder.errors import UsageError
-    from builder.training.page import render_page
 
-    text = render_page(reports)
     try:
         with tempfile.NamedTemporaryFile(
             "w", dir=path.parent, prefix=f".{path.name}-", delete=False, encoding="utf-8", errors="replace"

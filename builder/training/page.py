@@ -1,24 +1,18 @@
-"""One page about one or several runs: no network, no other file. All that comes from a log or a record is escaped.
-
-A policy in the page lets only its own two scripts run, by their hashes: text that got past the escaping would stay
-text.
-"""
+"""One page about one or several runs."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from typing import Any
 
-from builder import __version__
 from builder.training.gather import Report
-from builder.training.plots import COLOURS, bokeh_script, make_plots
+from builder.training.plots import make_plots
 from builder.training.report import comparison_rows, environment_rows, figures, finite, heading
 from builder.training.thin import MOST
 from builder.training.words import clean
+from builder.web.page import COLOURS, fill_page
 
 __all__ = ["render_page"]
 
@@ -33,47 +27,17 @@ def render_page(reports: Sequence[Report]) -> str:
     Raises:
         UsageError: when Bokeh is not installed.
     """
-    from jinja2 import Environment, StrictUndefined
-    from markupsafe import Markup
-
-    bokeh = bokeh_script()
     labels = list(_labels(reports))
     data, thinned = make_plots(reports, labels)
     runs = [_run(report, label, number) for number, (report, label) in enumerate(zip(reports, labels, strict=True))]
-    script, css = _part("page.js"), _part("page.css") + _marks()
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(_part("page.html.j2"))
-    # The three that are not escaped are ours or Bokeh's; the data is escaped as JSON inside a script wants it.
-    return template.render(
-        title=_title(reports),
-        version=__version__,
-        runs=runs,
-        compared=any(run["rows"] for run in runs),
-        thinned=thinned,
-        most=MOST,
-        css=Markup(css),  # noqa: S704
-        bokeh=Markup(bokeh),  # noqa: S704
-        script=Markup(script),  # noqa: S704
-        hashes=Markup(" ".join(_hash(text) for text in (bokeh, script))),  # noqa: S704
-        data=Markup(_json(data)),  # noqa: S704
-    )
-
-
-def _part(name: str) -> str:
-    return (files("builder.training") / name).read_text(encoding="utf-8")
-
-
-def _marks() -> str:
-    return "".join(f".mark-{number} {{ --mark: {colour}; }}\n" for number, colour in enumerate(COLOURS))
-
-
-def _hash(script: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
-
-
-def _json(data: Any) -> str:
-    text = json.dumps(data, ensure_ascii=True, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    shown = {
+        "title": _title(reports),
+        "runs": runs,
+        "compared": any(run["rows"] for run in runs),
+        "thinned": thinned,
+        "most": MOST,
+    }
+    return fill_page((files("builder.training") / "page.html.j2").read_text(encoding="utf-8"), shown, data)
 
 
 def _title(reports: Sequence[Report]) -> str:

@@ -1,6 +1,6 @@
 """The curves of a results page, by Bokeh: its Python package has the script that draws them, so nothing is fetched.
 
-Colours of axes and backgrounds are set in the browser, by builder/training/page.js: they follow its light or dark mode.
+Colours of axes and backgrounds are set in the browser, by builder/web/page.js: they follow its light or dark mode.
 """
 
 from __future__ import annotations
@@ -8,32 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from builder.errors import UsageError
 from builder.training.thin import MOST, thin
+from builder.web.page import COLOURS, plain_figure
 
 if TYPE_CHECKING:
     from builder.training.gather import Report
 
-__all__ = ["COLOURS", "bokeh_script", "make_plots"]
+__all__ = ["make_plots"]
 
-COLOURS = ("#3b82f6", "#f97316", "#10b981", "#e11d48", "#a855f7", "#ca8a04", "#0891b2", "#8d6e63")
-"""Told apart on white and on near black."""
 PARTS = 12
 FEW = 60
-
-
-def bokeh_script() -> str:
-    """Return BokehJS as text.
-
-    Raises:
-        UsageError: when Bokeh is not installed.
-    """
-    try:
-        from bokeh.resources import INLINE
-    except ImportError as error:
-        hint = "install it: pip install 'drivebuild[report]'"
-        raise UsageError("--html needs Bokeh, which draws the curves", hint=hint) from error
-    return "\n".join(INLINE.js_raw[:1])
 
 
 def make_plots(reports: Sequence[Report], labels: Sequence[str]) -> tuple[dict[str, Any], bool]:
@@ -103,27 +87,16 @@ def _published(reports: Sequence[Report]) -> Iterator[Curve]:
 def _figure(title: str, unit: str, curves: Sequence[Curve], shared: Any) -> Any:
     from bokeh.models import ColumnDataSource, HoverTool, NumeralTickFormatter
     from bokeh.models.annotations import Legend, LegendItem
-    from bokeh.plotting import figure
 
-    plot = figure(
+    plot = plain_figure(
         title=title,
         height=280 + 22 * len(curves) * (len(curves) > 1),
-        min_border_left=74,
-        min_border_right=16,
-        sizing_mode="stretch_width",
         x_range=shared,
         x_axis_label="step",
         y_axis_label=unit,
         tools="xpan,xbox_zoom,xwheel_zoom,reset,save",
         active_drag="xbox_zoom",
-        active_scroll=None,
-        toolbar_location="above",
-        background_fill_color=None,
-        border_fill_color=None,
-        # BokehJS clears its canvas half a pixel off: without the cut, a line of the last picture stays at two edges.
-        styles={"clip-path": "inset(1px 0 0 1px)"},
     )
-    plot.toolbar.logo = None
     plot.xaxis.formatter = NumeralTickFormatter(format="0,0")
     items = []
     for number, (label, colour, x, y, dash) in enumerate(curves):

@@ -247,7 +247,7 @@ def test_nothing_of_a_log_or_record_becomes_html(tmp_path: Path) -> None:
 
 
 def _bokeh() -> str:
-    from builder.training.plots import bokeh_script
+    from builder.web.page import bokeh_script
 
     return bokeh_script()
 

@@ -87,7 +87,7 @@ def test_drift_that_both_sides_share_is_no_difference() -> None:
     assert (found.overall.low, found.overall.high) == pytest.approx((1.1, 1.1))
     # But nobody would believe 10 % on a machine whose own figures move by a quarter.
     assert found.verdict.winner == ""
-    assert "very same" in found.verdict.reason
+    assert "one and the same side" in found.verdict.reason
 
 
 def test_interval_with_one_in_it_names_no_winner() -> None:
