@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 __all__ = ["make_plots"]
 
 OVERALL = "geometric mean"
+LABEL = 30
+"""Characters of a name in a legend: a longer one would make the plot wider than a phone."""
 
 
 def make_plots(report: Report) -> dict[str, Any]:
@@ -103,6 +105,9 @@ def _rounds(suite: SuiteReport) -> Any:
 def _legend(plot: Any, parts: list[tuple[str, list[Any]]]) -> None:
     from bokeh.models.annotations import Legend, LegendItem
 
-    items = [LegendItem(label={"value": label}, renderers=drawn) for label, drawn in parts]
+    items = [
+        LegendItem(label={"value": label if len(label) <= LABEL else f"{label[: LABEL - 1]}…"}, renderers=drawn)
+        for label, drawn in parts
+    ]
     legend = Legend(items=items, click_policy="hide", orientation="vertical", location="top_left", margin=0)
     plot.add_layout(legend, "below")

@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from support.browser import DESK, Open, until
 
 NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 
@@ -33,3 +35,29 @@ def chromium() -> Iterator[Any]:
         browser = playwright.chromium.launch(executable_path=path, args=words)
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def opened(chromium: Any) -> Iterator[Open]:
+    """Return a function that opens a page and watches it; at the end nothing must have been said or asked for."""
+    said: list[str] = []
+    asked: list[str] = []
+    contexts: list[Any] = []
+
+    def look(path: Path, **words: Any) -> Any:
+        context = chromium.new_context(**{**DESK, **words})
+        contexts.append(context)
+        tab = context.new_page()
+        tab.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
+        tab.on("pageerror", lambda error: said.append(f"error: {error}"))
+        tab.on("request", lambda request: asked.append(request.url))
+        tab.goto(path.as_uri())
+        until(tab, "document.documentElement.dataset.ready")
+        assert asked == [path.as_uri()]
+        return tab
+
+    yield look
+    for context in contexts:
+        context.close()
+    assert [text for text in said if not text.startswith("info: [bokeh")] == []
+    assert [url for url in asked if not url.startswith(("file:", "blob:", "data:"))] == []

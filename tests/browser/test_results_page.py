@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.browser import DESK, PHONE, PLOTS, Open, plots, until
 from support.cli import drivebuild
 from support.training import run_folder, step_line, training
 
 HOSTILE = "</script><img src=http://localhost:9/x onerror=window.hit=1>"
-DESK = {"viewport": {"width": 1280, "height": 900}}
-PHONE = {"viewport": {"width": 375, "height": 812}, "device_scale_factor": 2, "is_mobile": True, "has_touch": True}
-PLOTS = """Bokeh.documents.flatMap(doc => [...doc.all_models]).filter(model => model.type === "Figure")"""
 
 
 @pytest.fixture(scope="module")
@@ -30,48 +27,6 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     result = drivebuild("results", *map(str, runs), "--html", str(path))
     assert result.exit_code == 0, result.output
     return path
-
-
-Open = Callable[..., Any]
-
-
-def until(tab: Any, expression: str) -> None:
-    """Wait for an expression to be true; playwright's own way evaluates a text, which the page's policy forbids."""
-    for _ in range(600):
-        if tab.evaluate(expression):
-            return
-        tab.wait_for_timeout(50)
-    raise AssertionError(f"never true: {expression}")
-
-
-@pytest.fixture
-def opened(chromium: Any) -> Iterator[Open]:
-    """Return a function that opens a page and watches it; at the end nothing must have been said or asked for."""
-    said: list[str] = []
-    asked: list[str] = []
-    contexts: list[Any] = []
-
-    def look(path: Path, **words: Any) -> Any:
-        context = chromium.new_context(**{**DESK, **words})
-        contexts.append(context)
-        tab = context.new_page()
-        tab.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
-        tab.on("pageerror", lambda error: said.append(f"error: {error}"))
-        tab.on("request", lambda request: asked.append(request.url))
-        tab.goto(path.as_uri())
-        until(tab, "document.documentElement.dataset.ready")
-        assert asked == [path.as_uri()]
-        return tab
-
-    yield look
-    for context in contexts:
-        context.close()
-    assert [text for text in said if not text.startswith("info: [bokeh")] == []
-    assert [url for url in asked if not url.startswith(("file:", "blob:", "data:"))] == []
-
-
-def plots(tab: Any) -> list[Any]:
-    return list(tab.evaluate(f"{PLOTS}.map(plot => plot.title.text)"))
 
 
 def test_it_draws_and_fits(opened: Open, page: Path) -> None:
