@@ -61,14 +61,15 @@ def match_layers(ids: Sequence[str], history: Sequence[Made], texts: Iterable[tu
         texts: names and rendered texts of the stages that the image stands on, the last first.
     """
     making = _that_make_layers(history, len(ids))
-    stages = _stages_of([made.text for made in making], [(name, _plain(text)) for name, text in texts])
+    stages = _stages_of([made.text for made in making], [(name, _said(text)) for name, text in texts])
     pairs = list(zip(reversed(making), reversed(stages), strict=True))
     # A base that was imported has layers and no history, or more of the one than of the other.
     missing = len(ids) - len(pairs)
     layers = [Layer(id=each, size=0, instruction="", stage=BASE) for each in ids[: max(missing, 0)]]
     for digest, (made, stage) in zip(ids[max(missing, 0) :], pairs[max(-missing, 0) :], strict=True):
         text = made.text.removesuffix("# buildkit").strip()
-        layers.append(Layer(id=digest, size=made.size, instruction=text, stage=stage))
+        # What was imported has no instruction.
+        layers.append(Layer(id=digest, size=made.size, instruction=text, stage=stage if text else BASE))
     return tuple(layers)
 
 
@@ -81,13 +82,13 @@ def _that_make_layers(history: Sequence[Made], count: int) -> list[Made]:
     return [made for made in likely if made.size] if sum(bool(made.size) for made in likely) == count else likely
 
 
-def _stages_of(entries: Sequence[str], texts: Sequence[tuple[str, str]]) -> list[str | None]:
+def _stages_of(entries: Sequence[str], texts: Sequence[tuple[str, frozenset[str]]]) -> list[str | None]:
     """Return the stage of each entry, both from the newest on: the stages come in this order and none comes again."""
     found: list[str | None] = []
     at = 0
     for entry in entries:
         wanted = _plain_entry(entry)
-        place = next((n for n in range(at, len(texts)) if wanted and wanted in texts[n][1]), None)
+        place = next((n for n in range(at, len(texts)) if wanted in texts[n][1]), None)
         found.append(None if place is None else texts[place][0])
         at = at if place is None else place
     # Below the last one that is known, what is not known is the base's.
@@ -95,11 +96,10 @@ def _stages_of(entries: Sequence[str], texts: Sequence[tuple[str, str]]) -> list
     return [BASE if number > known else stage for number, stage in enumerate(found)]
 
 
-def _plain(text: str) -> str:
-    """Return a stage's text without what a history does not repeat: line ends, comments, flags, quotes of a heredoc."""
+def _said(text: str) -> frozenset[str]:
+    """Return a stage's instructions without what a history does not repeat: line ends, comments, some of the flags."""
     lines = [line for line in text.split("\n") if not line.lstrip().startswith("#")]
-    joined = " ".join(line.removesuffix("\\") for line in lines)
-    return _squeezed(joined)
+    return frozenset(map(_squeezed, "\n".join(lines).replace("\\\n", " ").split("\n"))) - {""}
 
 
 def _plain_entry(text: str) -> str:

@@ -25,6 +25,7 @@ ARROWS = {
     "dataset": {"recipe", "plan", "render", "dataset"},
     "training": {"recipe", "plan", "render", "training"},
     "bench": {"recipe", "plan", "render", "bench"},
+    "footprint": {"recipe", "plan", "render", "footprint"},
 }
 
 

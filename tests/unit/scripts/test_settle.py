@@ -92,7 +92,7 @@ def test_byte_code_that_is_not_its_sources_is_written_again(site: Path, wrong: s
 
 def test_suites_go_and_the_record_says_so(site: Path) -> None:
     settle(site)
-    assert not [path for path in site.rglob("tests")]
+    assert not list(site.rglob("tests"))
     assert (site / "pkg/test.py").exists()
     assert not (site / "pkg-1.0.dist-info/uv_cache.json").exists()
     assert (site / "pkg-1.0.dist-info/RECORD").read_text() == (
