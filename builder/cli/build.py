@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from builder.cli.buildview import print_dry_run, print_json_record, print_record
 from builder.cli.compilecache import CompileCache, compiled_before, parsed
 from builder.cli.main import Settings, app
 from builder.cli.options import (
@@ -24,6 +25,7 @@ from builder.cli.options import (
     parse_pins,
     variant_of,
 )
+from builder.cli.push import Push, push_image, pushes_to
 from builder.errors import UsageError
 from builder.signals import ends_like_ctrl_c
 
@@ -73,6 +75,7 @@ class _Words:
     no_cache: bool
     progress: str
     compile_cache: Folder | Server | None = None
+    push: str = ""
 
 
 @app.command()
@@ -103,6 +106,7 @@ def image(
     offline: Offline = False,
     accept_cann_eula: AcceptEula = False,
     compile_cache: CompileCache = "",
+    push: Push = "",
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Run every stage again.")] = False,
     progress: Annotated[
         str, typer.Option("--progress", metavar="plain|rich|json", help="How progress is shown; rich on a terminal.")
@@ -127,19 +131,20 @@ def image(
         no_cache=no_cache,
         progress=progress,
         compile_cache=parsed(compile_cache, offline=offline, no_cache=no_cache),
+        push=pushes_to(push, offline=offline),
     )
     choices, dockerfile = _choices(settings, plan, words), _dockerfile(plan)
     if dry_run:
         from builder.engine.build import check_arguments
 
         check_arguments(dockerfile, choices)
-        _print_dry_run(plan, choices, dockerfile)
+        print_dry_run(plan, choices, dockerfile)
         return
     record = _build(settings, plan, dockerfile, choices, words)
     if progress == "json":
-        _print_json_record(record)
+        print_json_record(record)
     else:
-        _print_record(record)
+        print_record(record)
 
 
 def _choices(settings: Settings, plan: Plan, words: _Words) -> Choices:
@@ -247,9 +252,12 @@ def _build(settings: Settings, plan: Plan, dockerfile: str, choices: Choices, wo
             given = replace(given, secrets=(*given.secrets, *secrets))
             view = make_view(words.progress)
             try:
-                return build(plan, dockerfile, given, runner=runner, engine=engine, observe=view.update)
+                record = build(plan, dockerfile, given, runner=runner, engine=engine, observe=view.update)
             finally:
                 view.close()
+        if words.push:
+            push_image(words.push, plan, dockerfile, given, runner=runner, engine=engine, json=quiet)
+        return record
 
 
 def _say_choices(choices: Choices) -> None:
@@ -263,43 +271,6 @@ def _say_choices(choices: Choices) -> None:
         typer.echo(f"{source.stage} is {source.note}")
     for name, value in choices.arguments.items():
         typer.echo(f"build argument {name}={value}: the image is not the recipe's own")
-
-
-def _print_dry_run(plan: Plan, choices: Choices, dockerfile: str) -> None:
-    from builder.engine.build import build_command, target_of
-
-    for stage in plan.closure(target_of(plan, choices.until)):
-        typer.echo(stage)
-    command = build_command(plan, choices, folder=Path("TEMPORARY"))
-    typer.echo(
-        f"\n{len(dockerfile.splitlines())} lines of Dockerfile; `drivebuild render {plan.model.name}` prints them"
-    )
-    typer.echo(f"\n$ {shlex.join(command)}")
-
-
-def _print_json_record(record: BuildRecord) -> None:
-    import msgspec
-
-    typer.echo(msgspec.json.encode({"event": "record", **msgspec.to_builtins(record)}).decode())
-
-
-def _print_record(record: BuildRecord) -> None:
-    from builder.cli.inspect import print_table
-    from builder.cli.live import human_bytes, human_seconds
-
-    words = {"done": "run", "cached": "cached"}
-    rows = [(stage.name, words.get(stage.state, stage.state), human_seconds(stage.seconds)) for stage in record.stages]
-    print_table(rows, header=("STAGE", "STATE", "TIME"))
-    typer.echo("")
-    facts = (
-        ("seconds", f"{record.seconds:.1f} ({len(record.ran)} stages run, {len(record.cached)} cached)"),
-        ("size", human_bytes(record.size_bytes)),
-        ("tag", record.tag),
-        ("digest", record.digest or record.image_id),
-        ("log", record.log),
-    )
-    for key, value in facts:
-        typer.echo(f"{typer.style(f'{key:8}', bold=True)} {value}")
 
 
 @app.command()

@@ -33,6 +33,7 @@ __all__ = [
     "Observer",
     "build",
     "build_command",
+    "build_files",
     "check_arguments",
     "declared_arguments",
     "default_tag",
@@ -93,11 +94,20 @@ def declared_arguments(dockerfile: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(re.findall(r"^ARG ([A-Za-z_][A-Za-z0-9_]*)", dockerfile, re.MULTILINE)))
 
 
-def build_command(plan: Plan, choices: Choices, *, folder: Path) -> Argv:
-    """Return the command that builds what `folder` holds: Dockerfile, an empty context, secrets."""
-    words = ["docker", "buildx", "build", "--progress=rawjson", "--load"]
-    words += ["--tag", choices.tag or default_tag(plan, choices.until), "--target", target_of(plan, choices.until)]
-    words += [*_secrets(choices, folder), *_arguments(choices), *_contexts(choices)]
+def build_command(plan: Plan, choices: Choices, *, folder: Path, output: str = "") -> Argv:
+    """Return the command that builds what `folder` holds: Dockerfile, an empty context, secrets.
+
+    The result is loaded into the engine under its tag, unless `output` is another exporter of BuildKit's.
+    """
+    words = ["docker", "buildx", "build", "--progress=rawjson"]
+    words += ["--output", output] if output else ["--load", "--tag", choices.tag or default_tag(plan, choices.until)]
+    words += [
+        "--target",
+        target_of(plan, choices.until),
+        *_secrets(choices, folder),
+        *_arguments(choices),
+        *_contexts(choices),
+    ]
     if choices.offline:
         words += ["--network", "none"]
     if choices.no_cache:
@@ -171,7 +181,7 @@ class _Run:
         _check_architecture(self._plan, self._facts)
         folder = make_folder(build_folder(self._tag))
         name = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self._start))
-        with closing(BuildLog(folder / f"{name}.log")) as log, _files(self._dockerfile, self._choices) as files:
+        with closing(BuildLog(folder / f"{name}.log")) as log, build_files(self._dockerfile, self._choices) as files:
             command = build_command(self._plan, self._choices, folder=files)
             log.text("$ " + " ".join(command))
             outcome: Outcome = "cancelled"
@@ -294,7 +304,7 @@ def _check_architecture(plan: Plan, facts: Facts) -> None:
 
 
 @contextmanager
-def _files(dockerfile: str, choices: Choices) -> Iterator[Path]:
+def build_files(dockerfile: str, choices: Choices) -> Iterator[Path]:
     """Yield a folder with all that buildx reads; nothing of it is left afterwards."""
     try:
         with tempfile.TemporaryDirectory(prefix="drivebuild-") as name:

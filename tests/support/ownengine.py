@@ -1,0 +1,86 @@
+"""An engine with the containerd image store and a real registry, both in a network of their own."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["OwnEngine", "own_engine"]
+
+REGISTRY = """\
+version: 0.1
+log: {{level: warn}}
+storage: {{filesystem: {{rootdirectory: {folder}/registry}}}}
+http: {{addr: "127.0.0.1:5000"}}
+"""
+# In a network of its own: an engine without a bridge takes away the `docker0` it finds. And with mounts of its own.
+SCRIPT = """\
+ip link set lo up
+"$1" serve "$2/registry.yml" > "$2/registry.log" 2>&1 &
+exec dockerd --config-file "$2/daemon.json" --data-root "$2/data" --exec-root "$2/exec" --pidfile "$2/pid" \
+    --host "unix://$2/sock" --bridge=none --iptables=false --ip6tables=false
+"""
+
+
+@dataclass(frozen=True)
+class OwnEngine:
+    folder: Path
+    repository: str = "localhost:5000/team"
+
+    @property
+    def address(self) -> str:
+        return f"unix://{self.folder}/sock"
+
+    def docker(self, *words: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+        command = ("docker", "--host", self.address, *words)
+        return subprocess.run(command, input=stdin, capture_output=True, check=False)
+
+    @property
+    def blobs(self) -> dict[str, int]:
+        """The registry's blobs with their sizes, by sha256."""
+        place = self.folder / "registry/docker/registry/v2/blobs/sha256"
+        return {path.parent.name: path.stat().st_size for path in place.glob("*/*/data")}
+
+    def blob(self, digest: str) -> bytes:
+        name = digest.removeprefix("sha256:")
+        return (self.folder / f"registry/docker/registry/v2/blobs/sha256/{name[:2]}/{name}/data").read_bytes()
+
+
+@contextmanager
+def own_engine(*, containerd_store: bool) -> Iterator[OwnEngine]:
+    """Start an engine and a registry that it reaches as localhost:5000; needs root, dockerd and docker-registry."""
+    registry = shutil.which("docker-registry")
+    assert registry
+    # A socket's path must be short.
+    folder = Path(tempfile.mkdtemp(prefix="dbe-"))
+    (folder / "registry.yml").write_text(REGISTRY.format(folder=folder))
+    store = "true" if containerd_store else "false"
+    (folder / "daemon.json").write_text(f'{{"features": {{"containerd-snapshotter": {store}}}}}')
+    made = OwnEngine(folder)
+    words = ("unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            (*words, "bash", "-c", SCRIPT, "own-engine", registry, str(folder)), stdout=log, stderr=log
+        )
+    try:
+        _until(lambda: process.poll() is not None or made.docker("version").returncode == 0)
+        assert process.poll() is None, (folder / "log").read_text(errors="replace")[-3000:]
+        yield made
+    finally:
+        # With it go, as the kernel says, all that it started and its mounts.
+        process.kill()
+        process.wait()
+        _until(lambda: shutil.rmtree(folder, ignore_errors=True) or not folder.exists())
+
+
+def _until(what: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not what():
+        assert time.monotonic() < end, "an engine of one's own does not start"
+        time.sleep(0.1)
