@@ -3,10 +3,12 @@
 Run as root for a full answer (`--user 0`): a folder that cannot be read is a failure.
 """
 
+import csv
 import fnmatch
 import os
 import sys
 
+from _bytecode import CHECKED, kind
 from _report import finish, report
 
 ROOT = sys.argv[1] if len(sys.argv) > 1 else "/"
@@ -82,6 +84,30 @@ left = [
 allowed_tmp = [p for p in left if p.startswith(("/tmp/home-", "/tmp/in_image"))]
 left = [p for p in left if p not in allowed_tmp]
 report("hygiene no build trees", not left, left[:10])
+suites = walk("/opt/venv", ["tests"])
+report("hygiene no test suites", not suites, suites[:10])
+
+
+def missing(record):
+    """Return what a RECORD names and nobody has: pip could not remove the package, and tools would trip over it."""
+    site = os.path.dirname(os.path.dirname(record))
+    with open(record, newline="", encoding="utf-8", errors="surrogateescape") as file:
+        return [row[0] for row in csv.reader(file) if row and not os.path.lexists(os.path.join(site, row[0]))]
+
+
+records = [path for path in walk("/opt/venv", ["RECORD"]) if path.endswith(".dist-info/RECORD")]
+lost = [f"{os.path.dirname(record)}: {name}" for record in records for name in missing(record)]
+report("hygiene what packages record is there", not lost, lost[:10])
+
+
+def kind_of(path):
+    with open(path, "rb") as file:
+        return kind(file.read(16))
+
+
+# Byte code of another kind was written by a Python that ran in the build, with the time of it.
+compiled = [path for path in walk("/opt/venv", ["*.pyc"]) if kind_of(path) != CHECKED]
+report("hygiene byte code is checked by its source", not compiled, compiled[:10])
 objects = walk("/opt", ["*.o", "*.egg-link", ".ninja_log", "direct_url.json", "config.log"])
 # Kernels for the NPU's own processors are delivered as object files; mx_driving's wheel has some.
 objects = [p for p in objects if "/config-3." not in p and "/op_impl/ai_core/tbe/kernel/" not in p]
