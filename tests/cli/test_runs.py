@@ -33,6 +33,7 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (("panoocc", "smoke", "--devices", "0"), 2, "uses no NPU"),
         (("panoocc", "smoke", "--runtime", "nvidia"), 2, "known: ascend"),
         (("panoocc", "smoke", "--memory", "much"), 2, "such as 64g"),
+        (("panoocc", "smoke", "--allocator", "mimalloc"), 2, "tcmalloc"),
         (("panoocc", "smoke", "--env", "A B=c"), 2, "NAME=VALUE"),
         (("panoocc", "smoke", "--env", "NOT_SET_ANYWHERE"), 2, "it is not set here"),
         (("panoocc", "smoke", "--lto", "--variant", "stock"), 2, "contradict"),

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.files import COMPONENT, PLATFORM, SOURCES, model, texts, toy
+from support.files import COMPONENT, PLATFORM, SOURCES, SYSTEM, model, texts, toy
 
 from builder.errors import RecipeError
 from builder.recipe.check import cycle
@@ -27,6 +27,10 @@ def component(old: str, new: str) -> dict[str, str]:
     return toy() | {"components/ops.yaml": COMPONENT.replace(old, new)}
 
 
+def system(more: str) -> dict[str, str]:
+    return toy() | {"systems/sys.yaml": f"{SYSTEM}{more}\n"}
+
+
 def second(name: str, needs: str) -> dict[str, str]:
     text = COMPONENT.replace("name: ops", f"name: {name}").replace("package: ops", f"package: {name}")
     return {f"components/{name}.yaml": text + f"needs: {needs}\n"}
@@ -38,6 +42,33 @@ ROWS: list[tuple[str, dict[str, str], str]] = [
         "platform's system",
         platform("system: sys", "system: sis"),
         "platforms/plat.yaml:4:9: system: unknown system 'sis' (did you mean 'sys'?)",
+    ),
+    (
+        "an allocator's package without its library",
+        system("jemalloc: [libjemalloc2]"),
+        "jemalloc_library: the package has a library, and no path says where",
+    ),
+    ("a way that is named twice", system("tcmalloc_ways: [git, release, git]"), "'git' is there twice"),
+    (
+        "a package that is not named",
+        system("tcmalloc_ways: [package]"),
+        "tcmalloc_ways.0: no package is named (name it with `tcmalloc:`)",
+    ),
+    ("no such way", system("tcmalloc_ways: [tarball]"), "tarball"),
+    (
+        "platform's way",
+        platform("pins: []", "pins: []\ntcmalloc: release"),
+        "tcmalloc: sys has no 'release'",
+    ),
+    (
+        "a way of what is no tcmalloc",
+        component('{"1.0": {', '{"1.0": {ways: {git: toy-source}, '),
+        "versions.1.0.ways.git: only tcmalloc comes in ways",
+    ),
+    (
+        "an option whose name is taken",
+        toy(options="[{name: tcmalloc, title: O, default: a, choices: {a: {title: A}}}]", tcmalloc="true"),
+        "options.0.name: 'tcmalloc' is an option of every model with `tcmalloc: true`",
     ),
     (
         "platform's python source",
