@@ -19,12 +19,14 @@ from builder.cli.options import (
     Pgo,
     Pins,
     Platform,
+    Profile,
     Toolchain,
     Variant,
     parse_options,
     parse_pins,
     variant_of,
 )
+from builder.cli.profiled import with_profile
 from builder.cli.push import Push, push_image, pushes_to
 from builder.errors import UsageError
 from builder.signals import ends_like_ctrl_c
@@ -102,6 +104,7 @@ def image(
     ] = False,
     pin: Pins = None,
     toolchain: Toolchain = "",
+    profile: Profile = "",
     store: Stored = None,
     offline: Offline = False,
     accept_cann_eula: AcceptEula = False,
@@ -118,6 +121,7 @@ def image(
     chosen = variant_of(variant, lto=lto, pgo=pgo)
     options, pins = parse_options(option), parse_pins(pin)
     plan = settings.plan(model, platform=platform, variant=chosen, options=options, pinned=pins, toolchain=toolchain)
+    plan, profiled = with_profile(settings, plan, profile, until=until)
     words = _Words(
         until=until,
         tag=tag,
@@ -133,7 +137,7 @@ def image(
         compile_cache=parsed(compile_cache, offline=offline, no_cache=no_cache),
         push=pushes_to(push, offline=offline),
     )
-    choices, dockerfile = _choices(settings, plan, words), _dockerfile(plan)
+    choices, dockerfile = replace(_choices(settings, plan, words), contexts=profiled), _dockerfile(plan)
     if dry_run:
         from builder.engine.build import check_arguments
 
@@ -242,7 +246,7 @@ def _build(settings: Settings, plan: Plan, dockerfile: str, choices: Choices, wo
             ensure_base(plan.platform, engine=engine, runner=runner, say=Say(quiet=quiet), mirror=mirror)
         given = replace(
             choices,
-            contexts=supply.contexts,
+            contexts=(*choices.contexts, *supply.contexts),
             images=supply.images,
             secrets=supply.secrets,
             environment=dict(supply.environment),

@@ -74,6 +74,7 @@ class Settings:
         architecture: str = "",
         pinned: Mapping[str, str] | None = None,
         toolchain: str = "",
+        profile: str = "",
     ) -> Plan:
         """Return the plan that a command's options name."""
         from builder.plan.make import make_plan
@@ -87,6 +88,7 @@ class Settings:
             options=options,
             pinned=pinned,
             toolchain=toolchain,
+            profile=profile,
         )
 
 
@@ -217,4 +219,5 @@ from builder.cli import (  # noqa: E402, F401
     store,
     verify,
 )
+from builder.cli import profile as _profile  # noqa: E402, F401
 from builder.cli import run as _run  # noqa: E402, F401

@@ -19,6 +19,7 @@ __all__ = [
     "Pgo",
     "Pins",
     "Platform",
+    "Profile",
     "Toolchain",
     "Variant",
     "known_architecture",
@@ -42,6 +43,12 @@ Lto = Annotated[
 Pgo = Annotated[
     str,
     typer.Option("--pgo", metavar="=instrument|use", help="As --lto=full: to be profiled, or with such a profile."),
+]
+Profile = Annotated[
+    str,
+    typer.Option(
+        "--profile", metavar="SHA256|PATH", help="The profile of --pgo=use; the newest kept one that fits by default."
+    ),
 ]
 Variant = Annotated[
     str, typer.Option("--variant", metavar="V", help="The same by name: stock, lto, lto-full, pgo-instrument or pgo.")

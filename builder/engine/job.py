@@ -44,6 +44,8 @@ class Order:
     memory: str = ""
     uid: int = 1000
     gid: int = 1000
+    volumes: tuple[Mapping[str, Any], ...] = ()
+    """Mounts beside the service's own, as a compose project has them."""
     open_files: int = 0
     """The most that the engine can give; 0: what the service asks for."""
     host: Path = Path("/")
@@ -185,6 +187,8 @@ def tailored(config: Mapping[str, Any], order: Order, folder: RunFolder) -> dict
             DEVICES: device_text(order.npus),
         },
     }
+    if order.volumes:
+        service["volumes"] = [*(service.get("volumes") or ()), *order.volumes]
     if order.open_files and "nofile" in (service.get("ulimits") or {}):
         service["ulimits"] = {**service["ulimits"], "nofile": order.open_files}
     if order.memory:

@@ -23,7 +23,8 @@ def compiler_inputs(system: str, toolset: str, cc: str, cxx: str) -> dict[str, A
         cc: the C compiler, by plain name or absolute path.
         cxx: the C++ compiler.
     """
-    return {_INPUT: f"drivebuild-ccache-{system}-{toolset}", "cc": cc, "cxx": cxx}
+    # A compiler's plain flags; builder/plan/optimise.py has others.
+    return {_INPUT: f"drivebuild-ccache-{system}-{toolset}", "cc": cc, "cxx": cxx, "optimise": {"level": ""}}
 
 
 def compile_caches(plan: Plan, target: str) -> tuple[str, ...]:

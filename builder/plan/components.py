@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from builder.plan.compilers import compiler_inputs
+from builder.plan.optimise import optimised, stage_base, stage_uses
 from builder.plan.scope import PYTHON_STOCK, Scope
 from builder.plan.sources import archive_name
 from builder.plan.stack import CANN
@@ -78,16 +78,16 @@ def _wheel_stage(
         "python": PYTHON_STOCK,
         "cann_home": scope.cann_home if wants_cann else "",
         "cann_stage": stub,
-        **compiler_inputs(scope.system.name, "gcc", "gcc", "g++"),
+        **optimised(scope, use.name),
         "environment": dict(sorted(environment.items())),
         "wheels": wheels,
     }
     return StageSpec(
         name=use.name,
         template="wheel",
-        base="build-base",
+        base=stage_base(inputs),
         inputs=inputs,
-        uses=(PYTHON_STOCK, "torch", stage, *wheels, *((stub,) if stub else ())),
+        uses=(PYTHON_STOCK, "torch", stage, *wheels, *((stub,) if stub else ()), *stage_uses(inputs)),
         minutes=component.minutes,
     )
 

@@ -156,6 +156,8 @@ def _labels(scope: Scope) -> dict[str, str]:
         unverified = scope.catalog.components[use.name].versions[use.version].unverified
         if unverified:
             labels[f"drivebuild.unverified.{use.name}"] = unverified
+    if scope.profile:
+        labels["drivebuild.profile"] = f"sha256:{scope.profile}"
     labels |= {f"drivebuild.option.{name}": value for name, value in sorted(scope.choice.items())}
     for name in used_sources(scope):
         labels[f"drivebuild.source.{name}"] = pin_of(scope.catalog.sources[name])

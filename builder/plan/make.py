@@ -14,6 +14,7 @@ from builder.plan.allocator import allocators_stage
 from builder.plan.components import component_stages
 from builder.plan.image import env_stage, image_stage, overlay_stages, packages_stage, tree_stage
 from builder.plan.manifest import manifest_stage
+from builder.plan.optimise import prover_stages
 from builder.plan.order import in_order
 from builder.plan.scope import Scope, scope_of
 from builder.plan.select import known
@@ -36,6 +37,7 @@ def make_plan(
     options: Mapping[str, str] | None = None,
     pinned: Mapping[str, str] | None = None,
     toolchain: str = "",
+    profile: str = "",
 ) -> Plan:
     """Return the stages of one image, each after all it depends on.
 
@@ -52,6 +54,7 @@ def make_plan(
         options=options,
         pinned=pinned,
         toolchain=toolchain,
+        profile=profile,
     )
     stages = {stage.name: stage for stage in _stages(scope)}
     order = in_order({name: (stage.base, *stage.uses) for name, stage in stages.items()})
@@ -64,6 +67,7 @@ def make_plan(
         pinned=overrides(scope),
         toolchain=scope.toolchain,
         narrowed=scope.architectures,
+        profile=scope.profile,
     )
     needed = set(plan.closure("image"))
     return replace(plan, stages=tuple(stage for stage in plan.stages if stage.name in needed))
@@ -77,6 +81,7 @@ def _stages(scope: Scope) -> Iterator[StageSpec]:
     yield from system_stages(scope)
     yield from source_stages(scope)
     yield from toolchain_stages(scope)
+    yield from prover_stages(scope)
     yield python_stage(scope, "stock")
     if scope.variant != "stock":
         # Every variant beyond it has the same Python.

@@ -45,6 +45,7 @@ def _planned(scope: Scope) -> dict[str, Any]:
             "shared": python.shared,
         },
         **({"toolchain": {each: item.name for each, item in compilers.items()}} if compilers else {}),
+        **({"profile": f"sha256:{scope.profile}"} if scope.profile else {}),
         "packages": {
             architecture: {name: version for name, (version, _) in {**stack, **own[architecture]}.items()}
             for own in (scope.env_packages(),)

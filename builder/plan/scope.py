@@ -58,6 +58,8 @@ class Scope:
     """Commits that the caller builds in place of the recipe's, by source."""
     toolchain: str = ""
     """The compiler that the caller chose in place of the platform's."""
+    profile: str = ""
+    """The sha256 of the profile that the variant `pgo` is built with, where it is known already."""
     architectures: tuple[Architecture, ...] = ()
     """What the image exists for: the platform's, as far as the chosen compiler does."""
 
@@ -163,6 +165,7 @@ def scope_of(
     options: Mapping[str, str] | None = None,
     pinned: Mapping[str, str] | None = None,
     toolchain: str = "",
+    profile: str = "",
 ) -> Scope:
     """Return what a plan with these choices is about. Reads no lock.
 
@@ -175,6 +178,8 @@ def scope_of(
     base: Platform = known(catalog.platforms, wanted, "platform")
     if variant not in base.variants:
         raise PlanError(f"{wanted} has no variant {variant!r}", hint=one_of(variant, base.variants))
+    if profile and variant != "pgo":
+        raise PlanError(f"a profile is for the variant pgo, not for {variant}", hint="add --pgo=use")
     if architecture and architecture not in base.architectures:
         raise _no_architecture(catalog, base, architecture)
     compiler, architectures = chosen_toolchain(catalog, base, variant, toolchain, architecture)
@@ -195,6 +200,7 @@ def scope_of(
         published=tuple(use for use in uses if _version(catalog, use).index and base.accelerator == "npu"),
         pinned=dict(pinned or {}),
         toolchain=compiler,
+        profile=profile,
         architectures=architectures,
     )
 

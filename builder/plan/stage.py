@@ -50,6 +50,8 @@ class Plan:
     """Commits that are built in place of the recipe's, by source: the caller's override, which the image records."""
     toolchain: str = ""
     """The compiler that the caller chose in place of the platform's own."""
+    profile: str = ""
+    """The sha256 of the profile that it is built with."""
     narrowed: tuple[Architecture, ...] = ()
     """The platform's architectures, as far as the compilers exist for them."""
 
@@ -84,6 +86,7 @@ class Plan:
         if self.variant != "stock":
             words.append(_WORDS[self.variant])
         words += ["--toolchain", self.toolchain] if self.toolchain else []
+        words += ["--profile", self.profile] if self.profile else []
         for name, choice in self.options.items():
             words += ["--option", f"{name}={choice}"]
         for name, commit in self.pinned.items():

@@ -352,6 +352,8 @@ class Optimised(Noun, frozen=True, kw_only=True):
     """Components that replace packages of the framework's locks: PyTorch, then torch_npu."""
     components: tuple[Name, ...] = ()
     """Components whose wheels are compiled with it."""
+    workload: Literal["job", "ops"] = "job"
+    """What a profile is made of: the model's performance job, or operators on a CPU."""
     note: Line = ""
 
 
@@ -458,6 +460,9 @@ class Component(Noun, frozen=True, kw_only=True):
     """Whether the installed distribution's version is the one named here; mx_driving always says 1.0.0."""
     cann: Literal["none", "libraries", "toolkit"] = "none"
     """What compiling it for NPUs needs of CANN: libraries to link to, which a stub has as well, or its compilers."""
+    hot: tuple[Line, ...] = ()
+    """Regular expressions of the names that a compiler gives its functions, mangled: a profile must have run a function
+    for each."""
     minutes: Annotated[int, Meta(ge=0)] = 0
     note: Line = ""
 
@@ -707,6 +712,9 @@ class Model(Noun, frozen=True, kw_only=True):
     overlays: tuple[Overlay, ...] = ()
     environment: Mapping[EnvName, Line] = field(default_factory=dict)
     tcmalloc: bool = False
+    render_all: bool = False
+    """Whether the Dockerfiles of the variants beyond `lto` are committed for it, too: of a platform's models one
+    suffices, as they share all that these variants compile."""
     options: tuple[Option, ...] = ()
     note: Line = ""
 

@@ -36,13 +36,17 @@ class Drift:
 
 
 def all_plans(catalog: Catalog) -> Iterator[Plan]:
-    """Yield the plans whose output is committed: each model on its own platform, stand-ins, CPU platforms."""
+    """Yield the plans whose output is committed: each model on its own platform, stand-ins, CPU platforms.
+
+    The variants beyond `lto` are rendered for the models that say so.
+    """
     laptops = [name for name, platform in catalog.platforms.items() if platform.accelerator == "cpu"]
     for model in catalog.models.values():
         twins = [name for name, platform in catalog.platforms.items() if platform.twin == model.platform]
         for platform in dict.fromkeys((model.platform, *twins, *laptops)):
             for variant in catalog.platforms[platform].variants:
-                yield make_plan(catalog, model.name, platform=platform, variant=variant)
+                if model.render_all or variant in ("stock", "lto"):
+                    yield make_plan(catalog, model.name, platform=platform, variant=variant)
 
 
 def render_tree(catalog: Catalog, templates: Mapping[str, str]) -> dict[str, str]:
