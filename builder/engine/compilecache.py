@@ -101,7 +101,8 @@ def _check_address(text: str, shown: str) -> None:
     if re.search(r"[\s$\x00-\x1f\x7f]", text):
         raise UsageError(f"--compile-cache {shown!r}: white space, '$' and control characters cannot stand in it")
     try:
-        parts = urlsplit(text)
+        # Behind a bar there may be ccache's own settings of a server.
+        parts = urlsplit(text.partition("|")[0])
         host, _port = parts.hostname or "", parts.port
     except ValueError as error:
         raise UsageError(f"--compile-cache {shown}: {error}") from error

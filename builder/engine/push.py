@@ -14,14 +14,14 @@ from builder.engine.process import Argv, CommandMissingError, Runner
 from builder.errors import BuildError, UsageError
 from builder.plan.stage import Plan
 
-__all__ = ["GZIP_NOTE", "Pushed", "check_repository", "push", "pushed_name"]
+__all__ = ["GZIP_NOTE", "ZSTD", "Pushed", "check_repository", "push", "pushed_name"]
 
 GZIP_NOTE = (
     "as gzip: the engine's own image store knows no other. zstd wants containerd's: "
     '{"features": {"containerd-snapshotter": true}} in /etc/docker/daemon.json'
 )
 # Base layers come from a registry as gzip; forced, all are zstd and a pull has one kind to unpack.
-_ZSTD = "compression=zstd,compression-level=3,force-compression=true,oci-mediatypes=true"
+ZSTD = "compression=zstd,compression-level=3,force-compression=true,oci-mediatypes=true"
 _REPOSITORY = re.compile(r"(?P<host>[A-Za-z0-9.-]+(?::[0-9]+)?)(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)*")
 _HINTS = (
     (r"unauthorized|denied|authentication required|no basic auth", "sign in: `docker login {host}`"),
@@ -98,7 +98,7 @@ class _RefusedError(Exception):
 
 def _pushed_by_buildkit(plan: Plan, dockerfile: str, choices: Choices, name: str, runner: Runner) -> Pushed:
     with build_files(dockerfile, choices) as folder:
-        output = f"type=image,name={name},push=true,{_ZSTD}"
+        output = f"type=image,name={name},push=true,{ZSTD}"
         # Everything is in its cache by now; --no-cache would make another image.
         command = build_command(plan, choices, folder=folder, output=output)
         _run(tuple(word for word in command if word != "--no-cache"), runner, choices.environment)

@@ -49,6 +49,7 @@ def test_servers(url: str) -> None:
         ("http://cache.example/\n", "white space", ""),
         ("http://localhost:8080", "localhost is the build itself", "its name, or its address"),
         ("redis://127.0.0.1", "127.0.0.1 is the build itself", "its name, or its address"),
+        ("http://localhost|read-only=true", "localhost is the build itself", "its name, or its address"),
         ("http://[::1]:8080", "::1 is the build itself", "its name, or its address"),
     ],
 )
