@@ -14,6 +14,8 @@ from builder.cli.buildview import print_dry_run, print_json_record, print_record
 from builder.cli.compilecache import CompileCache, compiled_before, parsed
 from builder.cli.main import Settings, app
 from builder.cli.options import (
+    AcceptBisheng,
+    AcceptCann,
     Lto,
     Options,
     Pgo,
@@ -22,6 +24,7 @@ from builder.cli.options import (
     Profile,
     Toolchain,
     Variant,
+    accepted,
     parse_options,
     parse_pins,
     variant_of,
@@ -56,9 +59,6 @@ Stored = Annotated[
 Offline = Annotated[
     bool, typer.Option("--offline", help="No network at all: everything comes from the store, or nothing is built.")
 ]
-AcceptEula = Annotated[
-    bool, typer.Option("--accept-cann-eula", help="You have read Huawei's licence for CANN's installers and accept it.")
-]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +73,7 @@ class _Words:
     arguments: list[str] | None
     store: Path | None
     offline: bool
-    accept_eula: bool
+    agreements: tuple[str, ...]
     no_cache: bool
     progress: str
     compile_cache: Folder | Server | None = None
@@ -107,7 +107,8 @@ def image(
     profile: Profile = "",
     store: Stored = None,
     offline: Offline = False,
-    accept_cann_eula: AcceptEula = False,
+    accept_cann_eula: AcceptCann = False,
+    accept_bisheng_eula: AcceptBisheng = False,
     compile_cache: CompileCache = "",
     push: Push = "",
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Run every stage again.")] = False,
@@ -131,7 +132,7 @@ def image(
         arguments=build_arg,
         store=store,
         offline=offline,
-        accept_eula=accept_cann_eula,
+        agreements=accepted(cann=accept_cann_eula, bisheng=accept_bisheng_eula),
         no_cache=no_cache,
         progress=progress,
         compile_cache=parsed(compile_cache, offline=offline, no_cache=no_cache),
@@ -209,8 +210,8 @@ def _retry(plan: Plan, settings: Settings, given: _Words) -> str:
         words += [flag, str(value)] if value else []
     if given.compile_cache:
         words += ["--compile-cache", given.compile_cache.shown]
-    for flag, wanted in (("--offline", given.offline), ("--accept-cann-eula", given.accept_eula)):
-        words += [flag] if wanted else []
+    words += ["--offline"] if given.offline else []
+    words += [f"--accept-{name}-eula" for name in given.agreements]
     for flag, texts in (("--source", given.sources), ("--build-arg", given.arguments)):
         for text in texts or ():
             words += [flag, text]
@@ -235,7 +236,7 @@ def _build(settings: Settings, plan: Plan, dockerfile: str, choices: Choices, wo
     wanted = Wanted(
         store=words.store,
         offline=words.offline,
-        accept_eula=words.accept_eula,
+        agreements=words.agreements,
         until=words.until,
         replaced={item.stage for item in choices.sources},
         quiet=quiet,

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Protocol
 import typer
 
 from builder.cli.main import Settings, app
-from builder.cli.options import Architecture as Arch
 from builder.cli.options import (
+    AcceptBisheng,
+    AcceptCann,
     AsJson,
     Lto,
     Options,
@@ -23,18 +24,20 @@ from builder.cli.options import (
     Platform,
     Toolchain,
     Variant,
+    accepted,
     known_architecture,
     machine,
     parse_options,
     parse_pins,
     variant_of,
 )
+from builder.cli.options import Architecture as Arch
 from builder.cli.store import require_sound
 from builder.errors import PlanError, UsageError
 from builder.signals import ends_like_ctrl_c
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from rich.console import RenderableType
     from rich.live import Live
@@ -73,10 +76,8 @@ def fetch(
     ] = None,
     jobs: Annotated[int, typer.Option("--jobs", metavar="N", min=1, max=64, help="Downloads at a time.")] = 8,
     verify: Annotated[bool, typer.Option("--verify", help="Hash everything in the store again, afterwards.")] = False,
-    accept_cann_eula: Annotated[
-        bool,
-        typer.Option("--accept-cann-eula", help="You have read and accept the licence of the CANN installers."),
-    ] = False,
+    accept_cann_eula: AcceptCann = False,
+    accept_bisheng_eula: AcceptBisheng = False,
     no_weights: Annotated[
         bool, typer.Option("--no-weights", help="Leave out pretrained weights: no build wants them, training does.")
     ] = False,
@@ -110,7 +111,7 @@ def fetch(
         opened,
         settings.network(),
         SystemRunner(),
-        accept_eula=accept_cann_eula,
+        agreements=accepted(cann=accept_cann_eula, bisheng=accept_bisheng_eula),
         quiet=as_json,
         jobs=jobs,
     )
@@ -127,7 +128,7 @@ def fetch_shown(
     network: Network,
     runner: Runner,
     *,
-    accept_eula: bool = False,
+    agreements: Collection[str] = (),
     quiet: bool = False,
     jobs: int = 8,
 ) -> Fetched:
@@ -147,7 +148,7 @@ def fetch_shown(
             store,
             network,
             runner,
-            accept_eula=accept_eula,
+            accepted=agreements,
             jobs=jobs,
             mirrors=distribution_mirrors(network.distribution),
             observer=observer,

@@ -265,7 +265,7 @@ def _look(shelf: Store | None, network: Network) -> Look:
         if found:
             return found
         if thing.eula:
-            how = "`drivebuild fetch --accept-cann-eula --store DIR`, then `lock --store DIR`"
+            how = f"`drivebuild fetch --accept-{thing.eula}-eula --store DIR`, then `lock --store DIR`"
             raise SourceError(f"its licence is yours to accept: {how}")
         return _download(thing, shelf, network, web, stop)
 

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from builder.recipe.types import Architecture as ArchitectureName
 
 __all__ = [
+    "AcceptBisheng",
+    "AcceptCann",
     "Architecture",
     "AsJson",
     "Lto",
@@ -22,6 +24,7 @@ __all__ = [
     "Profile",
     "Toolchain",
     "Variant",
+    "accepted",
     "known_architecture",
     "machine",
     "parse_options",
@@ -76,7 +79,18 @@ Toolchain = Annotated[
 ]
 _LTO = {"python": "lto", "full": "lto-full"}
 _PGO = {"instrument": "pgo-instrument", "use": "pgo"}
+AcceptCann = Annotated[
+    bool, typer.Option("--accept-cann-eula", help="You have read Huawei's licence for CANN's installers and accept it.")
+]
+AcceptBisheng = Annotated[
+    bool, typer.Option("--accept-bisheng-eula", help="You have read the BiSheng compiler's licence and accept it.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def accepted(*, cann: bool, bisheng: bool) -> tuple[str, ...]:
+    """Return the names of the licence agreements that the user accepts."""
+    return tuple(name for name, yes in (("cann", cann), ("bisheng", bisheng)) if yes)
 
 
 def parse_options(texts: list[str] | None) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from builder.engine.process import Runner
     from builder.plan.needs import Need
     from builder.plan.stage import Plan
+    from builder.recipe.types import Agreement
     from builder.source.network import Network
     from builder.source.store import Entry, Store
 
@@ -32,7 +33,8 @@ class Wanted:
 
     store: Path | None = None
     offline: bool = False
-    accept_eula: bool = False
+    agreements: Collection[str] = ()
+    """Names of the licence agreements that the user accepts."""
     until: str = ""
     replaced: Collection[str] = ()
     """Stages that `--source` replaces: nothing is fetched for them."""
@@ -55,19 +57,24 @@ def supplied(settings: Settings, plan: Plan, wanted: Wanted, *, engine: Engine, 
     """Yield what the build of `plan` is given; secrets are gone afterwards.
 
     Raises:
-        UsageError: for `--offline` without a store, and for CANN's installers without their licence.
+        UsageError: for `--offline` without a store, and for what only the user may download or install, without a yes.
         SourceError: naming all that the store lacks, or that could not be fetched.
     """
     from builder.engine.secrets import secret_files
 
-    _check_licence(plan, accepted=wanted.accept_eula)
+    agreements = _agreements(settings, plan, wanted, engine.facts().architecture)
+    if _has_installers(plan):
+        # Installing accepts it again, whoever brought the installers.
+        _check_licences(agreements, wanted)
     network = settings.network()
     contexts, images = _contexts(settings, plan, wanted, network, engine=engine, runner=runner)
+    brought = {*wanted.replaced, *(stage for stage, _ in contexts)}
+    _check_licences({stage: item for stage, item in agreements.items() if stage not in brought}, wanted)
     image = plan.platform.base.image
     mirror = network.registry(image)
     if mirror != image and not wanted.offline:
         images = ((image, mirror),)
-    arguments = (("ACCEPT_CANN_EULA", "yes"),) if _has_installers(plan) and wanted.accept_eula else ()
+    asked = sorted({agreement.name for agreement in agreements.values()} & set(wanted.agreements))
     with tempfile.TemporaryDirectory(prefix="drivebuild-secrets-") as name:
         secrets = secret_files(
             network,
@@ -82,7 +89,7 @@ def supplied(settings: Settings, plan: Plan, wanted: Wanted, *, engine: Engine, 
             images=images,
             secrets=secrets,
             environment=tuple(network.proxies.items()),
-            arguments=arguments,
+            arguments=tuple((f"ACCEPT_{name.upper()}_EULA", "yes") for name in asked),
         )
 
 
@@ -90,12 +97,19 @@ def _has_installers(plan: Plan) -> bool:
     return plan.platform.cann is not None and plan.platform.cann.way == "run"
 
 
-def _check_licence(plan: Plan, *, accepted: bool) -> None:
-    if _has_installers(plan) and not accepted:
-        from builder.source.fetch import EULA
+def _agreements(settings: Settings, plan: Plan, wanted: Wanted, architecture: str) -> dict[str, Agreement]:
+    """Return the licence agreements of what this build downloads, by the stage that does."""
+    from builder.plan.needs import FileNeed, plan_needs
 
-        message = f"{plan.platform.name} runs CANN's installers, which are under a licence that only you can accept"
-        raise UsageError(message, hint=f"read it at {EULA}, then add --accept-cann-eula")
+    needs = plan_needs(settings.catalog(), plan, architecture, until=wanted.until)
+    return {need.stage: need.eula for need in needs if isinstance(need, FileNeed) and need.eula}
+
+
+def _check_licences(agreements: Mapping[str, Agreement], wanted: Wanted) -> None:
+    for stage, agreement in agreements.items():
+        if agreement.name not in wanted.agreements:
+            message = f"stage {stage} is under a licence agreement that only you can accept"
+            raise UsageError(message, hint=f"read it at {agreement.url}, then add --accept-{agreement.name}-eula")
 
 
 def _contexts(
@@ -163,7 +177,7 @@ def _context_folder(store: Store) -> Path:
 def _fetch(needs: tuple[Need, ...], store: Store, network: Network, runner: Runner, wanted: Wanted) -> None:
     from builder.cli.fetch import fetch_shown
 
-    fetch_shown(needs, store, network, runner, accept_eula=wanted.accept_eula, quiet=wanted.quiet)
+    fetch_shown(needs, store, network, runner, agreements=wanted.agreements, quiet=wanted.quiet)
 
 
 def _check_system(plan: Plan) -> None:

@@ -50,8 +50,8 @@ class Unpublished:
     """A source's name, a weight's `<model>/<file>`, or an image's reference."""
     url: str
     referer: str = ""
-    eula: bool = False
-    """Whether only the user may download it, because that accepts a licence."""
+    eula: str = ""
+    """The agreement that downloading it accepts, which only the user can."""
 
     @property
     def key(self) -> str:
@@ -101,7 +101,8 @@ def _archives(catalog: Catalog, name: str) -> Iterator[Unpublished]:
     source = catalog.sources.get(name)
     if isinstance(source, ArchiveSource) and source.sha256 is None:
         referer = source.referer or ""
-        yield Unpublished(kind="archive", name=name, url=source.url, referer=referer, eula=source.eula)
+        eula = source.eula.name if source.eula else ""
+        yield Unpublished(kind="archive", name=name, url=source.url, referer=referer, eula=eula)
 
 
 def _images(catalog: Catalog, name: str) -> Iterator[Unpublished]:

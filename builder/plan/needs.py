@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from builder.plan.common import COMMON_PACKAGES, common_packages, own_packages
 from builder.plan.compiled_by import toolchain_sources
 from builder.plan.image import MODEL_PACKAGES
 from builder.plan.locks import Pinned, added, installer_lock
@@ -18,6 +19,7 @@ from builder.plan.scope import OS_PACKAGES, Scope, read_lock, scope_of
 from builder.plan.sources import DOWNLOADER, archive_name, used_sources
 from builder.plan.stage import Plan
 from builder.recipe.types import (
+    Agreement,
     ArchiveSource,
     Bootstrap,
     Catalog,
@@ -72,7 +74,7 @@ class FileNeed:
     sha256: str | None
     file: str
     referer: str = ""
-    eula: bool = False
+    eula: Agreement | None = None
 
     @property
     def key(self) -> str:
@@ -254,7 +256,8 @@ def _packages(scope: Scope, architecture: str) -> Iterator[Need]:
         ("packages-installer", installer, INSTALLER_PYTHON),
         ("packages-framework", framework, scope.series),
         ("packages-adapter", added(scope.stack_locks()[architecture], framework), scope.series),
-        (MODEL_PACKAGES, scope.env_packages()[architecture], scope.series),
+        (COMMON_PACKAGES, common_packages(scope)[architecture], scope.series),
+        (MODEL_PACKAGES, own_packages(scope)[architecture], scope.series),
     )
     for stage, lock, python in locks:
         yield from _lock_needs(stage, lock, python, architecture)

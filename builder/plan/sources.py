@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from msgspec import to_builtins
+
 from builder.plan.compiled_by import toolchain_sources
 from builder.plan.scope import PYTHON_STOCK, Scope, scope_of
 from builder.plan.stage import StageSpec
@@ -96,7 +98,8 @@ def _source_stage(scope: Scope, name: str, source: Source, download_base: str) -
                 # ADD cannot say where a link was found, and a licence is accepted by a build argument.
                 inputs |= {
                     "referer": source.referer or "",
-                    "eula": source.eula,
+                    "eula": to_builtins(source.eula),
+                    "argument": f"ACCEPT_{source.eula.name.upper()}_EULA" if source.eula else "",
                     "manager": scope.system.manager,
                     "packages": DOWNLOADER,
                 }

@@ -116,6 +116,7 @@ Requirement = Annotated[
         description="a requirement such as 'numpy==1.23.5', without URL, option or marker",
     ),
 ]
+AgreementName = Literal["cann", "bisheng"]
 Accelerator = Literal["npu", "cpu"]
 JobKind = Literal["train", "eval", "prepare"]
 Architecture = Literal["x86_64", "aarch64"]
@@ -140,6 +141,14 @@ class GitSource(Noun, frozen=True, kw_only=True, tag_field="type", tag="git"):
     note: Line = ""
 
 
+class Agreement(Noun, frozen=True, kw_only=True):
+    """A licence agreement that downloading a file accepts. Only the user can: --accept-<name>-eula."""
+
+    name: AgreementName
+    url: Url
+    """Where it can be read."""
+
+
 class ArchiveSource(Noun, frozen=True, kw_only=True, tag_field="type", tag="archive"):
     """A file behind a URL. `sha256: null` where upstream publishes none: `drivebuild lock` records the first seen."""
 
@@ -148,8 +157,8 @@ class ArchiveSource(Noun, frozen=True, kw_only=True, tag_field="type", tag="arch
     unpack: bool = True
     referer: Url | None = None
     """The page that the server wants to have linked to the file."""
-    eula: bool = False
-    """Whether downloading it means to accept a licence agreement: only the user can, with --accept-cann-eula."""
+    eula: Agreement | None = None
+    """What downloading it accepts; none for what anybody may download."""
     licence: Line = ""
     note: Line = ""
 
@@ -337,6 +346,8 @@ class Toolchain(Noun, frozen=True, kw_only=True):
     tools: Tools
     gnu_compatibility: bool = False
     """Whether the compiler knows -fGNU-compatibility, which torch_npu's own LTO build wants."""
+    interpreter: tuple[Annotated[str, Meta(pattern=r"^-[A-Za-z0-9=_-]+\Z", max_length=100)], ...] = ()
+    """Options of LLVM's code generator that an interpreter's loop wants; the linker passes them on when it does LTO."""
     runtime: tuple[Path, ...] = ()
     """Libraries below `prefix` that what it compiles needs at run time, and only those go into the image: libomp."""
     licence: Line = ""
@@ -460,7 +471,7 @@ class Component(Noun, frozen=True, kw_only=True):
     """Whether the installed distribution's version is the one named here; mx_driving always says 1.0.0."""
     cann: Literal["none", "libraries", "toolkit"] = "none"
     """What compiling it for NPUs needs of CANN: libraries to link to, which a stub has as well, or its compilers."""
-    hot: tuple[Line, ...] = ()
+    hot: Mapping[Accelerator, tuple[Line, ...]] = field(default_factory=dict)
     """Regular expressions of the names that a compiler gives its functions, mangled: a profile must have run a function
     for each."""
     minutes: Annotated[int, Meta(ge=0)] = 0

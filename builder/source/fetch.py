@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
@@ -27,10 +27,9 @@ if TYPE_CHECKING:
     from builder.source.runs import Runner, Stop, Tell
     from builder.source.store import Entry, Store
 
-__all__ = ["EULA", "Fetched", "check_licences", "distribution_mirrors", "environment_of", "fetch"]
+__all__ = ["Fetched", "check_licences", "distribution_mirrors", "environment_of", "fetch"]
 
-EULA = "https://www.hiascend.com/zh/legal/softlicense"
-"""Where the licence of the CANN installers can be read."""
+TITLES: Mapping[str, str] = {"cann": "CANN", "bisheng": "the BiSheng compiler"}
 GIT_THREADS = 4
 Kind = TypeVar("Kind")
 
@@ -56,7 +55,7 @@ def fetch(
     network: Network,
     runner: Runner,
     *,
-    accept_eula: bool = False,
+    accepted: Collection[str] = (),
     jobs: int = 8,
     mirrors: Mapping[str, str] | None = None,
     observer: Observer | None = None,
@@ -64,6 +63,7 @@ def fetch(
     """Bring everything that is missing into the store.
 
     Args:
+        accepted: names of the licence agreements that the user accepts.
         jobs: downloads at a time; git has a few threads of its own.
         mirrors: of the distribution's packages, by the last part of the address they stand for (`debian`).
 
@@ -73,7 +73,7 @@ def fetch(
     start = time.monotonic()
     wanted = {need.key: need for need in needs}
     todo = missing(wanted.values(), store)
-    check_licences(todo, accepted=accept_eula)
+    check_licences(todo, accepted)
     work = Work(store=store, network=network, runner=runner, observer=observer or Silent(), mirrors=mirrors or {})
     todo = tuple(need for need in todo if not _adopted(need, work))
     _fetch_all(todo, tuple(wanted.values()), work, jobs)
@@ -82,17 +82,21 @@ def fetch(
     return Fetched(new=tuple(work.new.values()), there=len(wanted) - len(work.new), seconds=time.monotonic() - start)
 
 
-def check_licences(todo: Sequence[Need], *, accepted: bool) -> None:
+def check_licences(needs: Iterable[Need], accepted: Collection[str]) -> None:
     """Refuse files whose licence only a person can accept.
 
     Raises:
-        SourceError: naming all of them, and where to read it.
+        SourceError: naming all of them, and where to read what.
     """
-    refused = [need for need in todo if isinstance(need, FileNeed) and need.eula]
-    if refused and not accepted:
-        lines = "\n".join(f"  {need.title}" for need in refused)
-        message = f"{len(refused)} files are under the licence agreement of CANN, which only you can accept\n{lines}"
-        raise SourceError(message, hint=f"read it at {EULA}, then add --accept-cann-eula")
+    asked = [need for need in needs if isinstance(need, FileNeed) and need.eula and need.eula.name not in accepted]
+    if not asked:
+        return
+    agreements = {need.eula.name: need.eula for need in asked if need.eula}
+    lines = "\n".join(f"  {need.title}" for need in asked)
+    what = " and ".join(TITLES[name] for name in agreements)
+    message = f"{len(asked)} files are under the licence agreement of {what}, which only you can accept\n{lines}"
+    hints = [f"read it at {item.url}, then add --accept-{item.name}-eula" for item in agreements.values()]
+    raise SourceError(message, hint="; ".join(hints))
 
 
 def _failed(work: Work, count: int) -> SourceError:

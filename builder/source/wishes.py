@@ -116,7 +116,7 @@ def _wishes(need: Need, network: Network, system: System) -> Iterator[Wish]:
         case GitNeed(name=name, url=url):
             yield _url_wish("git", name, url, network)
         case FileNeed(name=name, url=url, referer=referer, eula=eula):
-            yield _url_wish("file", name, url, network, referer=referer, eula=eula)
+            yield _url_wish("file", name, url, network, referer=referer, eula=eula is not None)
         case WeightNeed(file=file, url=url):
             yield _url_wish("weights", file, url, network)
         case ImageNeed(image=image, bootstrap=bootstrap):

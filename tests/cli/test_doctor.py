@@ -29,7 +29,7 @@ from builder.engine.buildcache import Policy
 from builder.engine.host import Facts
 from builder.errors import BuildError
 from builder.plan.needs import FileNeed, GitNeed, ImageNeed, Need, PackageNeed, SystemNeed, WeightNeed
-from builder.recipe.types import Bootstrap, Catalog
+from builder.recipe.types import Agreement, Bootstrap, Catalog
 from builder.source import probe
 
 
@@ -294,7 +294,7 @@ def test_of_a_licensed_file_nothing_is_fetched_and_the_referer_is_sent(server: S
         sha256=None,
         file="cann.run",
         referer="https://files.example.org/page",
-        eula=True,
+        eula=Agreement(name="cann", url="https://files.example.org/eula"),
     )
     server.odd["/cann.run"] = (405, {}, b"")
     config = {

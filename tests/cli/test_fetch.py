@@ -20,12 +20,13 @@ from support.repos import Repository
 from builder.cli.fetch import _Bar, _Lines
 from builder.cli.main import Settings
 from builder.engine.process import SystemRunner
+from builder.errors import SourceError
 from builder.plan.make import make_plan
 from builder.plan.needs import FileNeed, Need, plan_needs
 from builder.recipe.load import load
-from builder.recipe.types import Catalog
+from builder.recipe.types import Agreement, Catalog
 from builder.source.contexts import make_contexts, missing
-from builder.source.fetch import EULA, fetch
+from builder.source.fetch import fetch
 from builder.source.index import IndexFile, Located, Package, locate
 from builder.source.network import Network
 from builder.source.store import Store
@@ -295,9 +296,22 @@ def test_all_models_of_the_catalog(site: Site) -> None:
 # --- licences ------------------------------------------------------------------------------------
 
 
+CANN = Agreement(name="cann", url="https://example.org/eula")
+BISHENG = Agreement(name="bisheng", url="https://example.org/bisheng")
+
+
+def test_one_licence_is_not_another(site: Site) -> None:
+    stage = "src-compiler"
+    need = FileNeed(stage=stage, name="compiler", url="https://example.org/c", sha256=None, file="c", eula=BISHENG)
+    with pytest.raises(SourceError, match="of the BiSheng compiler, which only you can accept") as caught:
+        fetch((need,), site.store, Network(), SystemRunner(), accepted=("cann",))
+    assert caught.value.hint == "read it at https://example.org/bisheng, then add --accept-bisheng-eula"
+    assert not site.server.asked
+
+
 def test_a_licence_is_refused_before_anything_is_asked(site: Site) -> None:
     installers = tuple(
-        FileNeed(stage=f"src-{name}", name=name, url=f"https://example.org/{name}", sha256=None, file=name, eula=True)
+        FileNeed(stage=f"src-{name}", name=name, url=f"https://example.org/{name}", sha256=None, file=name, eula=CANN)
         for name in ("toolkit.run", "kernels.run")
     )
     network = Network(mirrors=(("https://example.org/", (f"{site.server.base}/up/",)),))
@@ -306,11 +320,11 @@ def test_a_licence_is_refused_before_anything_is_asked(site: Site) -> None:
         fetch((plain, *installers), site.store, network, SystemRunner())
     assert "toolkit.run" in str(caught.value)
     assert "kernels.run" in str(caught.value)
-    assert caught.value.hint == f"read it at {EULA}, then add --accept-cann-eula"
+    assert caught.value.hint == "read it at https://example.org/eula, then add --accept-cann-eula"
     assert not site.server.asked
     for need in installers:
         site.server.files[f"/up/{need.file}"] = need.file.encode()
-    done = fetch(installers, site.store, network, SystemRunner(), accept_eula=True)
+    done = fetch(installers, site.store, network, SystemRunner(), accepted=("cann",))
     assert len(done.new) == 2
     # What is there was accepted by who fetched it.
     assert fetch(installers, site.store, network, SystemRunner()).new == ()

@@ -171,6 +171,7 @@ def test_a_branch_that_moved_is_shown_and_its_commit_replaced(recipes: Path, ups
         "platforms",
         "sources.yaml",
         "systems",
+        "toolchains",
     ]
     assert "ops: branch main is still" in update("ops")
 
@@ -510,8 +511,9 @@ def keep(shelf: Store, url: str, content: bytes) -> str:
 def unpublish(recipes: Path, **urls: str) -> None:
     """Add archives without a checksum; a name that begins with `run` is an installer with a licence."""
     file = recipes / "sources.yaml"
+    eula = '{name: cann, url: "https://example.org/eula"}'
     lines = [
-        f'  {name}: {{type: archive, url: "{url}", sha256: null, eula: {str(name.startswith("run")).lower()}}}\n'
+        f'  {name}: {{type: archive, url: "{url}", sha256: null, eula: {eula if name.startswith("run") else "null"}}}\n'
         for name, url in urls.items()
     ]
     file.write_text(file.read_text() + "".join(lines))

@@ -120,7 +120,7 @@ RICH: dict[str, Any] = {
                 "sha256": SHA,
                 "unpack": False,
                 "referer": "https://example.org/page",
-                "eula": True,
+                "eula": {"name": "cann", "url": "https://example.org/eula"},
                 "licence": "L",
                 "note": "n",
             },
@@ -184,6 +184,7 @@ RICH: dict[str, Any] = {
             "linker": "bin/ld.lld",
             "profdata": "bin/llvm-profdata",
         },
+        "interpreter": ["-tail-dup-pred-size=5000"],
     },
     "platforms/plat.yaml": {
         "name": "plat",

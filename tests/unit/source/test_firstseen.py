@@ -36,7 +36,7 @@ WHEEL = "https://example.org/wheel.whl"
 WEIGHT = "https://example.org/weight.pth"
 SOURCES = f"""{{
   wheel: {{type: archive, url: "{WHEEL}", sha256: null}},
-  runfile: {{type: archive, url: "https://example.org/cann.run", sha256: null, eula: true, referer: "https://example.org/"}},
+  runfile: {{type: archive, url: "https://example.org/cann.run", sha256: null, eula: {{name: cann, url: "https://example.org/eula"}}, referer: "https://example.org/"}},
   known: {{type: archive, url: "https://example.org/known.tgz", sha256: {A}}},
   toy-source: {{type: git, url: "https://example.org/toy.git", commit: {"e" * 40}}}}}"""
 WEIGHTS = f"""[
@@ -60,7 +60,7 @@ THINGS = {thing.key: thing for thing in unpublished(catalog())}
 
 def test_all_that_has_a_url_and_no_checksum_is_found() -> None:
     assert list(THINGS) == ["archive:runfile", "archive:wheel", "image:example/base", "weight:toy/w.pth"]
-    assert THINGS["archive:runfile"].eula
+    assert THINGS["archive:runfile"].eula == "cann"
     assert THINGS["archive:runfile"].referer == "https://example.org/"
     assert not THINGS["archive:wheel"].eula
     assert THINGS["weight:toy/w.pth"].url == WEIGHT
