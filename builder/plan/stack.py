@@ -11,6 +11,7 @@ from builder.plan.scope import OS_PACKAGES, PYTHON_STOCK, Scope, read_lock
 from builder.plan.sources import archive_name
 from builder.plan.stage import StageSpec
 from builder.plan.toolchain import tools
+from builder.recipe.types import Toolchain
 
 __all__ = ["CANN", "cann_stub_stage", "python_stage", "system_stages", "torch_stages"]
 
@@ -100,8 +101,7 @@ def python_stage(scope: Scope, variant: Literal["stock", "lto"]) -> StageSpec:
         "packages": (*scope.system.python_build, *compiler),
         "configure": python.configure,
         "profile_task": " ".join(python.profile_task.split()),
-        "tools": tools(toolchain),
-        "toolchain_title": toolchain.title,
+        **_python_lto(toolchain, scope.series),
     }
     return StageSpec(
         name=f"python-{variant}",
@@ -111,6 +111,22 @@ def python_stage(scope: Scope, variant: Literal["stock", "lto"]) -> StageSpec:
         uses=(*scope.os_packages, f"src-{python.source}"),
         minutes=2 if variant == "stock" else 15,
     )
+
+
+def _python_lto(toolchain: Toolchain, series: str) -> dict[str, Any]:
+    """Return what an optimised build is told of its compiler."""
+    if toolchain.family == "gcc":
+        return {"lto_option": "--with-lto", "link_options": (), "tools": {}}
+    # `thin` is a value of the option since 3.11.
+    thin = tuple(map(int, series.split("."))) >= (3, 11)
+    called = tools(toolchain)
+    linker = (f"--ld-path={called['linker']}", "-Wl,-z,keep-text-section-prefix")
+    generator = tuple(f"-Wl,-mllvm,{option}" for option in toolchain.interpreter)
+    return {
+        "lto_option": "--with-lto=thin" if thin else "--with-lto",
+        "link_options": (*linker, *generator),
+        "tools": called,
+    }
 
 
 def torch_stages(scope: Scope) -> Iterator[StageSpec]:
