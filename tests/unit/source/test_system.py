@@ -212,7 +212,7 @@ def test_a_source_package_is_pinned(store: Store) -> None:
     entries, failures = get(store, machine, sound)
     assert failures == ()
     assert [entry.key for entry in entries] == [SYSTEM.key, sound.key]
-    assert 'get source --download-only "$package/bookworm"' in machine.inside["fetch.sh"]
+    assert 'get source --download-only --tar-only "$package/bookworm"' in machine.inside["fetch.sh"]
     assert "for package in python3.11; do" in machine.inside["fetch.sh"]
     assert "bookworm main" in machine.inside["fetch.sh"]
 
