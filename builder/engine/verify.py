@@ -122,7 +122,7 @@ def _stage(plan: Plan, name: str) -> StageSpec:
 def _versions(plan: Plan, catalog: Catalog, architecture: str) -> dict[str, str | None]:
     found: dict[str, str | None] = {"python": plan.platform.python.version}
     for stage in plan.stages:
-        if stage.name in ("torch", "env"):
+        if stage.name in ("torch", "common", "env"):
             for line in (*stage.inputs.get("requirements", ()), *stage.inputs.get("adapter", ())):
                 match = _REQUIREMENT.match(line)
                 if match and (not match["marker"] or architecture in match["marker"]):

@@ -94,7 +94,7 @@ def component_of(layer: Layer | None, group: str, groups: Groups) -> str:
 def _of_path(layer: Layer | None, path: str, groups: Groups) -> str:
     if groups.cann_home and (path + "/").startswith(groups.cann_home.rstrip("/") + "/"):
         return CANN
-    if path.startswith("/opt/venv") and layer is not None and layer.stage == "env":
+    if path.startswith("/opt/venv") and layer is not None and layer.stage in ("common", "env"):
         return PACKAGES
     for start, component in _PATHS:
         if path.startswith(start):

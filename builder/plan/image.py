@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 
 from builder.plan.allocator import ALLOCATORS
+from builder.plan.common import below_env, own_packages
 from builder.plan.jobs import job_table, links, torch_home
 from builder.plan.locks import merged
 from builder.plan.manifest import MANIFEST
@@ -39,15 +40,14 @@ def packages_stage() -> StageSpec:
 
 
 def env_stage(scope: Scope) -> StageSpec:
-    """Return the stage of the virtual environment: the model's locked packages and all wheels."""
-    own = scope.env_packages()
+    """Return the stage of the virtual environment: the model's own locked packages and all wheels."""
     cann = CANN if scope.cann_way == "stub" else ""
     allocators = ALLOCATORS if scope.tcmalloc else ""
     wheels = tuple(use.name for use in scope.uses if scope.template(use) == "wheel")
     python = PYTHON_STOCK if scope.variant == "stock" else "python-lto"
     inputs = {
         "python": python,
-        "requirements": merged(own, scope.platform.architectures),
+        "requirements": merged(own_packages(scope), scope.platform.architectures),
         "wheels": wheels,
         "distributions": tuple(scope.catalog.components[name].package for name in wheels),
         "allocators": allocators,
@@ -56,7 +56,7 @@ def env_stage(scope: Scope) -> StageSpec:
         "init": "tini" in scope.system.runtime,
     }
     uses = (python, "uv", MODEL_PACKAGES, *wheels, *(stage for stage in (allocators, cann) if stage))
-    return StageSpec(name="env", template="env", base="torch", inputs=inputs, uses=uses, minutes=1)
+    return StageSpec(name="env", template="env", base=below_env(scope), inputs=inputs, uses=uses, minutes=1)
 
 
 def tree_stage(scope: Scope) -> StageSpec:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from builder.plan.allocator import allocators_stage
+from builder.plan.common import common_stages
 from builder.plan.components import component_stages
 from builder.plan.image import env_stage, image_stage, overlay_stages, packages_stage, tree_stage
 from builder.plan.manifest import manifest_stage
@@ -94,6 +95,7 @@ def _stages(scope: Scope) -> Iterator[StageSpec]:
     if scope.tcmalloc:
         stage = next((use.name for use in scope.uses if scope.template(use) == "tcmalloc"), "")
         yield allocators_stage(scope.system, scope.tcmalloc, scope.os_packages, stage)
+    yield from common_stages(scope)
     yield packages_stage()
     yield env_stage(scope)
     tree, overlays = tree_stage(scope), tuple(overlay_stages(scope))

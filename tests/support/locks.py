@@ -28,6 +28,6 @@ def with_locks(catalog: Catalog) -> Catalog:
             for name, version in published:
                 locks.setdefault(f"{platform}/{name}-{version}.{architecture}.txt", f"{name}==1.0{HASH}")
             for model in catalog.models:
-                text = f"numpy==1.23.5{HASH}\neinops==0.8.0{HASH}"
+                text = f"numpy==1.23.5{HASH}\neinops==0.8.0{HASH}\ntqdm==4.67.0{HASH}"
                 locks.setdefault(f"{platform}/{model}.{architecture}.txt", text)
     return msgspec.structs.replace(catalog, locks=locks)

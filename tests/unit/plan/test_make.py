@@ -69,6 +69,8 @@ def test_stages_of_the_smallest_plan() -> None:
         "packages-framework",
         "torch",
         "ops",
+        "packages-common",
+        "common",
         "packages-model",
         "env",
         "tree",
