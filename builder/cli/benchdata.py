@@ -58,15 +58,17 @@ def _mounts(data: Path, prepared: Path) -> Mounts:
 
 
 def _invented(settings: Settings, plan: Plan, say: Callable[[str], None]) -> tuple[Mounts, str]:
+    from builder import __version__
     from builder.dataset.synth import synthesize
     from builder.engine.folders import cache_folder, make_folder
 
     base = make_folder(cache_folder() / "bench")
-    root = base / f"nuscenes-{SCENES}x{SAMPLES}"
+    kind = f"{SCENES}x{SAMPLES}-{__version__}"
+    root = base / f"nuscenes-{kind}"
     if not root.is_dir():
         say("making a small nuScenes")
         synthesize(root, scenes=SCENES, samples=SAMPLES)
-    prepared = base / f"prepared-{SCENES}x{SAMPLES}"
+    prepared = base / f"prepared-{kind}"
     if any(entry.generated for entry in plan.model.data.entries):
         say(f"converting it for {plan.model.name}")
         _prepare(settings, plan, root, prepared)
