@@ -50,9 +50,9 @@ case "$allocator" in
         preload=$library
         case "$(uname -m)" in
             aarch64)
-                # Both libraries have thread-local storage of the static kind, for which a process has little room that
-                # is given out in the order of loading. After one of them torch's libgomp finds none left, and fails
-                # with "cannot allocate memory in static TLS block". So it is loaded first.
+                # For thread-local storage of the static kind, of libraries that come later, a process has a small
+                # reserve. There torch's libgomp was seen to find none left: "cannot allocate memory in static TLS
+                # block". What is loaded at the start takes nothing of the reserve.
                 for library in /opt/venv/lib/python*/site-packages/torch.libs/libgomp*.so*; do
                     [ ! -r "$library" ] || preload=$library:$preload
                 done
