@@ -49,10 +49,11 @@ there = allocators(file for _, _, file in mapped)
 report("allocator maps", there == expected, {"expected": expected, "mapped": there})
 
 places = {name: place(name, mapped) for name in FUNCTIONS}
-if expected:
-    report("allocator functions", set(places.values()) == set(expected), places)
-else:
-    report("allocator functions", all(re.search(r"/libc[.-]", file) for file in places.values()), places)
+# A program that is not position-independent, as on aarch64, has an entry of its own for a function whose address it takes;
+# that leads on to where the other names lead.
+leads = set(places.values()) - {os.path.realpath("/proc/self/exe")}
+right = leads == set(expected) if expected else bool(leads) and all(re.search(r"/libc[.-]", file) for file in leads)
+report("allocator functions", right, places)
 
 preloaded = [entry for entry in os.environ.get("LD_PRELOAD", "").split(":") if entry]
 libgomp = [entry for entry in preloaded if "/torch.libs/libgomp" in entry]
