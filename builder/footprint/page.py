@@ -23,11 +23,10 @@ from builder.footprint.report import (
 from builder.footprint.together import Together
 from builder.footprint.treemap import HEIGHT, WIDTH, boxes, nodes_of
 from builder.plan.stage import Plan
+from builder.web.page import COLOURS, style
 
-__all__ = ["COLOURS", "render_page"]
+__all__ = ["render_page"]
 
-COLOURS = ("#3b82f6", "#f97316", "#10b981", "#e11d48", "#a855f7", "#ca8a04", "#0891b2", "#8d6e63")
-"""Told apart on white and on near black; the ninth component has the first again."""
 PARTS = 60
 
 
@@ -47,7 +46,7 @@ def render_page(found: Sequence[tuple[Footprint, Plan]], shared: Together | None
         title=f"Size: {', '.join(footprint.image for footprint, _ in found)}",
         version=__version__,
         # Ours, and free of anything an image says.
-        css=Markup(_file("page.css") + _marks()),  # noqa: S704
+        css=Markup(style() + _file("page.css")),  # noqa: S704
         width=WIDTH,
         height=HEIGHT,
         images=[_image(footprint, plan) for footprint, plan in found],
@@ -70,7 +69,3 @@ def _image(footprint: Footprint, plan: Plan) -> dict[str, Any]:
 
 def _file(name: str) -> str:
     return (files("builder.footprint") / name).read_text(encoding="utf-8")
-
-
-def _marks() -> str:
-    return "".join(f".mark-{number} {{ --mark: {colour}; }}\n" for number, colour in enumerate(COLOURS))

@@ -16,7 +16,7 @@ from typing import Any
 from builder import __version__
 from builder.errors import UsageError
 
-__all__ = ["COLOURS", "bokeh_script", "fill_page", "plain_figure"]
+__all__ = ["COLOURS", "bokeh_script", "fill_page", "plain_figure", "style"]
 
 COLOURS = ("#3b82f6", "#f97316", "#10b981", "#e11d48", "#a855f7", "#ca8a04", "#0891b2", "#8d6e63")
 """Told apart on white and on near black."""
@@ -51,7 +51,7 @@ def fill_page(template: str, values: Mapping[str, Any], plots: Any) -> str:
     return environment.from_string(template).render(
         **values,
         version=__version__,
-        css=Markup(_part("page.css") + _marks()),  # noqa: S704
+        css=Markup(style()),  # noqa: S704
         bokeh=Markup(bokeh),  # noqa: S704
         script=Markup(script),  # noqa: S704
         hashes=Markup(" ".join(_hash(text) for text in (bokeh, script))),  # noqa: S704
@@ -78,6 +78,11 @@ def plain_figure(**words: Any) -> Any:
     )
     plot.toolbar.logo = None
     return plot
+
+
+def style() -> str:
+    """Return the style of all pages, with a class `mark-N` for each of COLOURS."""
+    return _part("page.css") + _marks()
 
 
 def _part(name: str) -> str:

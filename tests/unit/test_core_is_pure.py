@@ -23,9 +23,10 @@ ARROWS = {
     "source": {"recipe", "plan", "render", "source"},
     "engine": {"recipe", "plan", "render", "engine"},
     "dataset": {"recipe", "plan", "render", "dataset"},
-    "training": {"recipe", "plan", "render", "training"},
-    "bench": {"recipe", "plan", "render", "bench"},
-    "footprint": {"recipe", "plan", "render", "footprint"},
+    "web": {"web"},
+    "training": {"recipe", "plan", "render", "training", "web"},
+    "bench": {"recipe", "plan", "render", "bench", "web"},
+    "footprint": {"recipe", "plan", "render", "footprint", "web"},
 }
 
 
