@@ -49,7 +49,7 @@ there = allocators(file for _, _, file in mapped)
 report("allocator maps", there == expected, {"expected": expected, "mapped": there})
 
 places = {name: place(name, mapped) for name in FUNCTIONS}
-# A program that is not position-independent, as on aarch64, has an entry of its own for a function whose address it takes;
+# A program that is not position-independent, as on aarch64, has its own entry for a function whose address it takes;
 # that leads on to where the other names lead.
 leads = set(places.values()) - {os.path.realpath("/proc/self/exe")}
 right = leads == set(expected) if expected else bool(leads) and all(re.search(r"/libc[.-]", file) for file in leads)
