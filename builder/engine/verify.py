@@ -71,7 +71,7 @@ def expectations(plan: Plan, catalog: Catalog, *, target: str) -> dict[str, Any]
         "architecture": architecture,
         "python": platform.python.version,
         "shared": platform.python.shared,
-        "compiler": catalog.toolchains[platform.python.compiler["stock" if plan.variant == "stock" else "lto"]].family,
+        "compiler": _stage(plan, "python-stock" if plan.variant == "stock" else "python-lto").inputs["compiler"],
         "versions": _versions(plan, catalog, architecture),
         "components": sorted(_components(plan)),
         "allocator": _allocator(plan),

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from builder.plan.allocator import ALLOCATORS
 from builder.plan.common import below_env, own_packages
+from builder.plan.compiled_by import said
 from builder.plan.jobs import job_table, links, torch_home
 from builder.plan.locks import merged
 from builder.plan.manifest import MANIFEST
@@ -158,6 +159,7 @@ def _labels(scope: Scope) -> dict[str, str]:
             labels[f"drivebuild.unverified.{use.name}"] = unverified
     if scope.profile:
         labels["drivebuild.profile"] = f"sha256:{scope.profile}"
+    labels |= {"drivebuild.toolchain": said(scope)} if said(scope) else {}
     labels |= {f"drivebuild.option.{name}": value for name, value in sorted(scope.choice.items())}
     for name in used_sources(scope):
         labels[f"drivebuild.source.{name}"] = pin_of(scope.catalog.sources[name])

@@ -78,6 +78,9 @@ class Compiler:
         return self.path(name)
 
     def read(self, name):
+        """Return what a tool wrote."""
+        if not os.path.isfile(self.path(name)):
+            raise WrongError("%s ends well and writes no %s" % (self.cc, name))
         with open(self.path(name), "rb") as file:
             return file.read()
 

@@ -1,0 +1,56 @@
+"""What an interpreter's own code says of how it was compiled. Standard library only.
+
+Each compiler leaves other traces, found in the ELF file and not in what a build recorded about itself:
+- GCC: .GCC.command.line has -fltrans, for code that comes from GCC's GIMPLE. Its link-time optimiser renames statics
+  of merged files (.lto_priv), and with a profile it splits the cold part off functions (.cold). CPython 3.11.2 has
+  10955 and 3360 of them with both, 0 and 15 with neither.
+- Clang: .comment names lld, which alone can link its bitcode here, and .GCC.command.line has the options of the
+  compile. ThinLTO makes statics visible to other files under a name of their own (.llvm.<number>); full LTO leaves one
+  file of a name that no source has. What the profile calls hot lies in a section of its own.
+"""
+
+import re
+
+EVAL = "_PyEval_EvalFrameDefault"
+RUNTIME = ("__gcov_", "__llvm_profile_", "__llvm_gcov_")
+
+
+def of_gcc(elf):
+    """Return {what was found: whether}, and the figures behind it."""
+    switches = " ".join(elf.strings(".GCC.command.line"))
+    names = _names(elf)
+    renamed = sum(".lto_priv" in name for name in names)
+    cold = sum(name.endswith(".cold") for name in names)
+    facts = {
+        "LTO recorded in the binary": "-fltrans" in switches,
+        "LTO renamed statics in the binary": renamed >= 1000,
+        "PGO split cold code off in the binary": cold >= 1000,
+    }
+    return facts, {"renamed statics": renamed, "cold parts": cold, "switches recorded": bool(switches)}
+
+
+def of_clang(elf):
+    """Return {what was found: whether}, and the figures behind it."""
+    switches = " ".join(elf.strings(".GCC.command.line"))
+    names = _names(elf)
+    renamed = sum(bool(re.search(r"\.llvm\.[0-9]+$", name)) for name in names)
+    merged = renamed >= 100 if "-flto=thin" in switches else "ld-temp.o" in names
+    hot = elf.sections.get(".text.hot")
+    # sh_addr and sh_size, and the symbol's value.
+    loop = [value for name, value, section in elf.entries(".symtab") if name == EVAL and section]
+    facts = {
+        "LTO recorded in the binary": "-flto" in switches and any("LLD" in text for text in elf.strings(".comment")),
+        "LTO merged files in the binary": merged,
+        "PGO recorded in the binary": "-fprofile-use=" in switches,
+        "PGO found the loop hot": bool(hot and loop and hot[3] <= loop[0] < hot[3] + hot[5]),
+    }
+    return facts, {"renamed statics": renamed, "hot bytes": hot[5] if hot else 0, "switches recorded": bool(switches)}
+
+
+def with_runtime(elf):
+    """Return the names that a profiling runtime would have left."""
+    return sorted(name for name in _names(elf) if name.startswith(RUNTIME))
+
+
+def _names(elf):
+    return set(elf.symbols(".symtab")) | set(elf.symbols(".dynsym"))
