@@ -52,7 +52,8 @@ def group_of(path: str, owners: dict[str, str]) -> tuple[str, bool]:
     if owner:
         return ("cuda:" if CUDA.search(path) else "dist:") + owner, bool(match)
     parts = path.split("/")
-    depth = 4 if parts[1] in ("opt", "workspace") else 3
+    # What a folder is of is said by its first names; CANN's and what drivebuild adds lie deeper.
+    depth = 5 if parts[1:3] == ["usr", "local"] else 4 if parts[1] in ("opt", "workspace") else 3
     return "path:" + "/".join(parts[:depth] if len(parts) > depth else parts), bool(match)
 
 
@@ -96,4 +97,5 @@ def main(number: int) -> None:
     json.dump(found[::-1], sys.stdout)
 
 
-main(int(sys.argv[1]))
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
