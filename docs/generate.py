@@ -35,6 +35,7 @@ FILES = (
     ("Model", "`models/<name>.yaml`"),
     ("Platform", "`platforms/<name>.yaml`"),
     ("System", "`systems/<name>.yaml`"),
+    ("Toolchain", "`toolchains/<name>.yaml`"),
     ("Component", "`components/<name>.yaml`"),
     ("SourcesFile", "`sources.yaml`"),
 )
