@@ -40,6 +40,9 @@ def profile(
     devices: Annotated[
         str, typer.Option("--devices", metavar="0-3|0,2,5", help="The NPUs that the job gets; the first by default.")
     ] = "",
+    until: Annotated[
+        str, typer.Option("--until", metavar="STAGE", help="On a CPU: run the image that was built until this stage.")
+    ] = "",
     no_build: Annotated[
         bool, typer.Option("--no-build", help="Stop when an image is missing, and do not build it.")
     ] = False,
@@ -61,7 +64,7 @@ def profile(
         raise UsageError("of which model?", hint="`drivebuild profile --list` lists the profiles that are kept")
     plan = settings.plan(model, platform=platform, variant="pgo-instrument", options={}, toolchain=toolchain)
     merger = _image(context, plan, until="toolchain", no_build=no_build, quiet=as_json)
-    _image(context, plan, until="", no_build=no_build, quiet=as_json)
+    ran = _image(context, plan, until=until, no_build=no_build, quiet=as_json)
     start = time.time()
     with tempfile.TemporaryDirectory(prefix="drivebuild-profile-") as name:
         raw, merged = Path(name) / "raw", Path(name) / "merged"
@@ -69,11 +72,11 @@ def profile(
         merged.mkdir()
         if plan.platform.optimised and plan.platform.optimised.workload == "ops":
             ranks, workload = 1, f"operators for {seconds} s"
-            _operators(plan, raw, seconds, quiet=as_json)
+            _operators(ran, raw, seconds, quiet=as_json)
         else:
             ranks, workload = _job(context, plan, raw, job, devices, host_root, no_build=no_build), f"job {job}"
         found = _merge(plan, raw, merged, merger, ranks)
-        kept = _keep(plan, merged, found, merger, workload=workload, ranks=ranks, seconds=time.time() - start)
+        kept = _keep(plan, merged, found, (ran, merger), workload=workload, ranks=ranks, seconds=time.time() - start)
     _print(kept, plan, as_json=as_json)
 
 
@@ -101,7 +104,7 @@ def _image(context: typer.Context, plan: Plan, *, until: str, no_build: bool, qu
     return tag
 
 
-def _operators(plan: Plan, raw: Path, seconds: int, *, quiet: bool) -> None:
+def _operators(image: str, raw: Path, seconds: int, *, quiet: bool) -> None:
     from builder.bench.suite import SUITES
     from builder.engine.process import SystemRunner
     from builder.engine.profiling import run_operators
@@ -111,7 +114,7 @@ def _operators(plan: Plan, raw: Path, seconds: int, *, quiet: bool) -> None:
             sys.stderr.write(piece.decode("utf-8", "replace"))
 
     inside = SUITES["python"].folder
-    run_operators(plan.tag, inside, raw, seconds=seconds, runner=SystemRunner(), feed=show)
+    run_operators(image, inside, raw, seconds=seconds, runner=SystemRunner(), feed=show)
 
 
 def _job(context: typer.Context, plan: Plan, raw: Path, job: str, devices: str, host: Path, *, no_build: bool) -> int:
@@ -162,8 +165,16 @@ def _merge(plan: Plan, raw: Path, merged: Path, merger: str, ranks: int) -> Merg
 
 
 def _keep(
-    plan: Plan, merged: Path, found: Merged, merger: str, *, workload: str, ranks: int, seconds: float
+    plan: Plan,
+    merged: Path,
+    found: Merged,
+    images: tuple[str, str],
+    *,
+    workload: str,
+    ranks: int,
+    seconds: float,
 ) -> Profile:
+    """Keep a merged profile; `images` are the one that ran and the one that has its compiler."""
     import socket
 
     from builder import __version__
@@ -173,7 +184,7 @@ def _keep(
     from builder.engine.profiling import compiler_in
     from builder.plan.optimise import fingerprint, hot
 
-    image = connect().image(plan.tag)
+    image = connect().image(images[0])
     labels = next(stage.inputs["labels"] for stage in plan.stages if stage.name == "image")
     prefix = "drivebuild.source."
     return keep(
@@ -183,7 +194,7 @@ def _keep(
             model=plan.model.name,
             platform=plan.platform.name,
             variant=plan.variant,
-            compiler=compiler_in(merger, SystemRunner()),
+            compiler=compiler_in(images[1], SystemRunner()),
             sources={name.removeprefix(prefix): pin for name, pin in labels.items() if name.startswith(prefix)},
             fingerprint=fingerprint(plan),
             workload=workload,

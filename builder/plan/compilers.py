@@ -23,8 +23,9 @@ def compiler_inputs(system: str, toolset: str, cc: str, cxx: str) -> dict[str, A
         cc: the C compiler, by plain name or absolute path.
         cxx: the C++ compiler.
     """
-    # A compiler's plain flags; builder/plan/optimise.py has others.
-    return {_INPUT: f"drivebuild-ccache-{system}-{toolset}", "cc": cc, "cxx": cxx, "optimise": {"level": ""}}
+    # Plain flags, and the published framework; builder/plan/optimise.py has others.
+    plain = {"level": "", "framework": "torch"}
+    return {_INPUT: f"drivebuild-ccache-{system}-{toolset}", "cc": cc, "cxx": cxx, "optimise": plain}
 
 
 def compile_caches(plan: Plan, target: str) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from builder.plan.optimise import optimised, stage_base, stage_uses
+from builder.plan.optimise import framework_stage, optimised, stage_base, stage_uses
 from builder.plan.scope import PYTHON_STOCK, Scope
 from builder.plan.sources import archive_name
 from builder.plan.stack import CANN
@@ -87,7 +87,7 @@ def _wheel_stage(
         template="wheel",
         base=stage_base(inputs),
         inputs=inputs,
-        uses=(PYTHON_STOCK, "torch", stage, *wheels, *((stub,) if stub else ()), *stage_uses(inputs)),
+        uses=(PYTHON_STOCK, framework_stage(scope), stage, *wheels, *((stub,) if stub else ()), *stage_uses(inputs)),
         minutes=component.minutes,
     )
 

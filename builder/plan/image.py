@@ -112,6 +112,8 @@ def image_stage(scope: Scope, overlays: tuple[str, ...]) -> StageSpec:
     model, platform = scope.model, scope.platform
     stub = scope.cann_way == "stub"
     table = job_table(model, platform, scope.variant, dict(scope.choice))
+    # LLVM's OpenMP would bind threads where GNU's, which published wheels have, does not.
+    openmp = {"OMP_PROC_BIND": "false"} if scope.frameworks else {}
     home = {"TORCH_HOME": torch_home(model)} if torch_home(model) else {}
     inputs = {
         "overlays": overlays,
@@ -119,7 +121,7 @@ def image_stage(scope: Scope, overlays: tuple[str, ...]) -> StageSpec:
         "site_packages": VENV_SITE.format(series=scope.series),
         "workspace": scope.workspace,
         "directory": model.tree.directory,
-        "environment": dict(sorted({**platform.environment, **model.environment, **home}.items())),
+        "environment": dict(sorted({**openmp, **platform.environment, **model.environment, **home}.items())),
         "jobs": json.dumps(table, indent=1, ensure_ascii=False),
         "labels": _labels(scope),
         "refused": _npu_commands(model) if stub else (),
@@ -153,7 +155,7 @@ def _labels(scope: Scope) -> dict[str, str]:
             "drivebuild.cann.way": platform.cann.way,
             "drivebuild.runnable": "false" if platform.cann.way == "stub" else "true",
         }
-    for use in (*scope.uses, *scope.published):
+    for use in (*scope.frameworks, *scope.uses, *scope.published):
         unverified = scope.catalog.components[use.name].versions[use.version].unverified
         if unverified:
             labels[f"drivebuild.unverified.{use.name}"] = unverified

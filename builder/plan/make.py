@@ -13,6 +13,7 @@ from dataclasses import replace
 from builder.plan.allocator import allocators_stage
 from builder.plan.common import common_stages
 from builder.plan.components import component_stages
+from builder.plan.frameworks import framework_stages
 from builder.plan.image import env_stage, image_stage, overlay_stages, packages_stage, tree_stage
 from builder.plan.manifest import manifest_stage
 from builder.plan.optimise import prover_stages
@@ -87,7 +88,10 @@ def _stages(scope: Scope) -> Iterator[StageSpec]:
     if scope.variant != "stock":
         # Every variant beyond it has the same Python.
         yield python_stage(scope, "lto")
-    yield from torch_stages(scope)
+    torch = tuple(torch_stages(scope))
+    yield from torch
+    frameworks = tuple(framework_stages(scope, torch[-1]))
+    yield from frameworks
     if scope.cann_way == "stub":
         yield cann_stub_stage(scope)
     components = tuple(stage for use in scope.uses for stage in component_stages(scope, use))
@@ -101,6 +105,6 @@ def _stages(scope: Scope) -> Iterator[StageSpec]:
     tree, overlays = tree_stage(scope), tuple(overlay_stages(scope))
     yield tree
     yield from overlays
-    changed = (*components, tree, *overlays)
+    changed = (*frameworks, *components, tree, *overlays)
     yield manifest_stage(scope, tuple(stage.name for stage in changed if stage.inputs.get("steps")))
     yield image_stage(scope, tuple(stage.name for stage in overlays))

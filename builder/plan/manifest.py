@@ -14,6 +14,7 @@ from builder.plan.compiled_by import of_frameworks, of_python
 from builder.plan.scope import Scope
 from builder.plan.sources import overrides, used_sources
 from builder.plan.stage import StageSpec
+from builder.recipe.types import ComponentUse
 
 __all__ = ["MANIFEST", "manifest_stage"]
 
@@ -51,12 +52,16 @@ def _planned(scope: Scope) -> dict[str, Any]:
             for own in (scope.env_packages(),)
             for architecture, stack in scope.stack_locks().items()
         },
-        "components": {use.name: _component(scope, use.name) for use in (*scope.uses, *scope.published)},
+        "components": {use.name: _component(scope, use.name) for use in _uses(scope)},
         "sources": {name: _source(scope, name) for name in used_sources(scope)},
         "environment": {**platform.environment, **scope.model.environment},
         "overrides": {f"source {name}": commit for name, commit in overrides(scope).items()},
         "verified_on_hardware": False,
     }
+
+
+def _uses(scope: Scope) -> tuple[ComponentUse, ...]:
+    return (*scope.frameworks, *scope.uses, *scope.published)
 
 
 def _source(scope: Scope, name: str) -> dict[str, Any]:
@@ -66,7 +71,7 @@ def _source(scope: Scope, name: str) -> dict[str, Any]:
 
 def _component(scope: Scope, name: str) -> dict[str, Any]:
     component = scope.catalog.components[name]
-    use = next(item for item in (*scope.uses, *scope.published) if item.name == name)
+    use = next(item for item in _uses(scope) if item.name == name)
     npu = component.environment_npu if scope.accelerator == "npu" else {}
     return {
         "version": use.version,

@@ -20,7 +20,21 @@ from builder.plan.stage import Plan, StageSpec
 from builder.plan.toolchain import tools
 from builder.recipe.types import Variant
 
-__all__ = ["PROFILE", "PROVER", "Level", "compiled", "fingerprint", "hot", "level_of", "optimised", "prover_stages"]
+__all__ = [
+    "PROFILE",
+    "PROVER",
+    "TORCH",
+    "Level",
+    "compiled",
+    "fingerprint",
+    "framework_stage",
+    "hot",
+    "level_of",
+    "optimised",
+    "prover_stages",
+    "stage_base",
+    "stage_uses",
+]
 
 Level = Literal["", "lto", "instrument", "use"]
 _LEVELS: Mapping[Variant, Level] = {"lto-full": "lto", "pgo-instrument": "instrument", "pgo": "use"}
@@ -28,6 +42,8 @@ PROVER = "optimised"
 """The stage of the script that looks after profiles and at what was compiled."""
 PROFILE = "profile"
 """The stage that a folder with a profile stands for."""
+TORCH = "torch-full"
+"""The stage of a framework that was compiled, in place of `torch`."""
 _KEY = "optimise"
 _OWN = ("level", "profile")
 """What differs between the stage that counts and the one that uses the counts."""
@@ -40,6 +56,11 @@ def level_of(scope: Scope, component: str) -> Level:
     return _LEVELS.get(scope.variant, "") if component in named else ""
 
 
+def framework_stage(scope: Scope) -> str:
+    """Return the stage that has the framework of the image."""
+    return TORCH if scope.frameworks else "torch"
+
+
 def optimised(scope: Scope, component: str) -> dict[str, Any]:
     """Return the inputs of a stage that compiles a component: its compilers, and how they are called.
 
@@ -48,7 +69,8 @@ def optimised(scope: Scope, component: str) -> dict[str, Any]:
     """
     level = level_of(scope, component)
     if not level:
-        return compiler_inputs(scope.system.name, "gcc", "gcc", "g++")
+        plain = compiler_inputs(scope.system.name, "gcc", "gcc", "g++")
+        return {**plain, _KEY: {**plain[_KEY], "framework": framework_stage(scope)}}
     chosen = of_frameworks(scope)
     if other := next((item.name for item in chosen.values() if item.family != "clang"), ""):
         message = f"variant {scope.variant} of {scope.platform.name}: {other} is no clang, and its profiles are others"
@@ -58,8 +80,9 @@ def optimised(scope: Scope, component: str) -> dict[str, Any]:
     found = tools(toolchain)
     how = {
         "level": level,
+        "framework": framework_stage(scope),
         "profile": scope.profile if level == "use" else "",
-        "hot": scope.catalog.components[component].hot,
+        "hot": scope.catalog.components[component].hot.get(scope.platform.accelerator, ()),
         "tools": found,
         "gnu_compatibility": all(item.gnu_compatibility for item in chosen.values()),
     }

@@ -81,6 +81,26 @@ class Scope:
         return self.platform.cann.way if self.platform.cann else ""
 
     @property
+    def frameworks(self) -> tuple[ComponentUse, ...]:
+        """The components that are compiled in place of packages of the locks, in the locks' versions; none for most.
+
+        Raises:
+            PlanError: for one whose recipe does not have that version.
+        """
+        optimised = self.platform.optimised
+        if self.variant in ("stock", "lto") or optimised is None or not optimised.framework:
+            return ()
+        locks, found = tuple(self.stack_locks().values()), []
+        for name in optimised.framework:
+            component = self.catalog.components[name]
+            version = next((lock[component.package][0] for lock in locks if component.package in lock), "")
+            if version not in component.versions:
+                message = f"components/{name}.yaml: no version {version} as in the lock of {self.platform.name}"
+                raise PlanError(message, hint=f"it has {', '.join(component.versions)}")
+            found.append(ComponentUse(name=name, version=version))
+        return tuple(found)
+
+    @property
     def os_packages(self) -> tuple[str, ...]:
         """The stage that a folder of the distribution's packages may stand for; dnf takes a site's own repository."""
         return (OS_PACKAGES,) if self.system.manager == "apt" else ()

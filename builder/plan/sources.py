@@ -56,7 +56,7 @@ def used_sources(scope: Scope) -> tuple[str, ...]:
         for installers in scope.platform.cann.installers.values():
             names.update(installers)
     names.update(name for sources in toolchain_sources(scope).values() for name in sources)
-    names.update(scope.origin(use) for use in scope.uses)
+    names.update(scope.origin(use) for use in (*scope.uses, *scope.frameworks))
     names.update(step.source for step in _all_steps(scope) if isinstance(step, Patch | Copy) and step.source)
     return tuple(sorted(names))
 

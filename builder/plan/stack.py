@@ -145,6 +145,7 @@ def torch_stages(scope: Scope) -> Iterator[StageSpec]:
         "requirements": merged(scope.framework_locks(), scope.platform.architectures),
         "adapter": _adapter(scope),
         "wheels": wheels,
+        "built": (),
     }
     packages = ["packages-framework"]
     yield _packages("framework")

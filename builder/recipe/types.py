@@ -458,7 +458,7 @@ class Component(Noun, frozen=True, kw_only=True):
 
     name: Name
     title: Line
-    template: Literal["wheel", "tcmalloc"]
+    template: Literal["wheel", "tcmalloc", "pytorch", "torch-npu"]
     package: Line
     """Name of the distribution it installs, as `pip list` shows it."""
     module: Line = ""

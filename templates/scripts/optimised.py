@@ -2,7 +2,7 @@
 
     optimised.py merge RAW --output FILE --profdata TOOL --processes N [--hot REGEX]...
     optimised.py check FILE --profdata TOOL --toolchain JSON [--sha256 HEX] [--hot REGEX]...
-    optimised.py prove WHEELS --build FOLDER --log FILE --toolchain JSON --level lto|instrument|use
+    optimised.py prove WHEELS --build FOLDER --log FILE --toolchain JSON --level L [--library REGEX]...
 
 `merge` makes one profile of a folder of raw ones, `check` says whether a compiler can use one, `prove` looks into
 the objects, the log and the libraries of a compile: a flag that was ignored would only make a slower image that is
@@ -214,8 +214,6 @@ def prove_library(name, data, level, compiler):
     if (COUNTERS in found) != (level == "instrument"):
         text = "%s has no counters: it was not instrumented" if level == "instrument" else "%s has counters: it is slow"
         raise WrongError(text % name)
-    if level == "use" and not found.get(HOT):
-        raise WrongError("%s: the profile was not used: it has no %s" % (name, HOT))
     return {"size": len(data), "hot": len(found.get(HOT, b"")), "text": len(found.get(".text", b""))}
 
 
@@ -227,14 +225,18 @@ def prove(arguments):
     if lines:
         text = "the profile is of another source: %d functions have changed since; %s; the first: %s"
         raise WrongError(text % (len(lines), AGAIN, lines[0][:400]))
-    count, libraries = prove_objects(arguments.build), {}
+    count, libraries, wanted = prove_objects(arguments.build), {}, arguments.library
     for wheel in sorted(name for name in os.listdir(arguments.wheels) if name.endswith(".whl")):
         with zipfile.ZipFile(os.path.join(arguments.wheels, wheel)) as archive:
             for name in archive.namelist():
-                if re.search(r"\.so(\.[0-9.]+)?\Z", name):
+                asked = not wanted or any(re.search(each, name) for each in wanted)
+                if asked and re.search(r"\.so(\.[0-9.]+)?\Z", name):
                     libraries[name] = prove_library(name, archive.read(name), arguments.level, compiler)
-    if not libraries:
-        raise WrongError("no wheel in %s has a library" % arguments.wheels)
+    lacking = [each for each in wanted if not any(re.search(each, name) for name in libraries)]
+    if not libraries or lacking:
+        raise WrongError("no wheel in %s has a library %s" % (arguments.wheels, ", ".join(lacking)))
+    if arguments.level == "use" and not any(each["hot"] for each in libraries.values()):
+        raise WrongError("the profile was not used: none of %s has %s" % (", ".join(libraries), HOT))
     return {"compiler": compiler, "level": arguments.level, "objects": count, "libraries": libraries}
 
 
@@ -255,6 +257,7 @@ def main(words):
     for name in ("--build", "--log"):
         three.add_argument(name, required=True)
     three.add_argument("--level", choices=("lto", "instrument", "use"), required=True)
+    three.add_argument("--library", action="append", default=[])
     for each in (two, three):
         each.add_argument("--toolchain", required=True)
     arguments = parser.parse_args(words)

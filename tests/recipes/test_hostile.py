@@ -214,7 +214,7 @@ RICH: dict[str, Any] = {
         "wheels": {"x86_64": ["whl"]},
         "driving_sdk": "7.0",
         "environment": {"A": "a"},
-        "variants": ["stock", "lto"],
+        "variants": ["stock", "lto", "pgo"],
         "cann": {
             "version": "8.1",
             "way": "run",
@@ -229,8 +229,9 @@ RICH: dict[str, Any] = {
         },
         "optimised": {
             "toolchain": {"aarch64": "clang", "x86_64": "clang"},
-            "framework": ["sdist"],
+            "framework": ["pytorch", "torch-npu"],
             "components": ["ops"],
+            "workload": "job",
             "note": "n",
         },
         "locks": "plat",
@@ -290,6 +291,7 @@ RICH: dict[str, Any] = {
         },
         "environment": {"B": "b"},
         "environment_npu": {"C": "c"},
+        "hot": {"npu": ["kernel"]},
         "cann": "libraries",
         "minutes": 1,
         "note": "n",
@@ -307,6 +309,24 @@ RICH: dict[str, Any] = {
         "template": "wheel",
         "package": "wheel",
         "versions": {"1.0": {"index": "wheel==1.0", "unverified": "nobody tried"}},
+    },
+    "components/pytorch.yaml": {
+        "name": "pytorch",
+        "title": "P",
+        "template": "pytorch",
+        "package": "torch",
+        "needs": [],
+        "versions": {"2.1.0": {"npu": "sdk", "steps": [{**EDIT, "when": {}}]}},
+        "environment": {"USE_X": "0"},
+    },
+    "components/torch-npu.yaml": {
+        "name": "torch-npu",
+        "title": "N",
+        "template": "torch-npu",
+        "package": "torch-npu",
+        "needs": ["pytorch"],
+        "versions": {"2.1.0.post12": {"npu": "sdk"}},
+        "environment": {"DISABLE_X": "0"},
     },
     "components/tcmalloc.yaml": {
         "name": "tcmalloc",
@@ -491,11 +511,12 @@ def templates() -> dict[str, str]:
 
 
 def planned(files: dict[str, Any]) -> tuple[Catalog, tuple[Plan, ...]]:
-    """Return the plans that together have every kind of stage: with CANN's installers and LTO, and with a stand-in."""
+    """Return the plans that have every kind of stage: CANN's installers and LTO, a stand-in, compiled frameworks."""
     catalog = with_locks(load(texts({path: json.dumps(data) for path, data in files.items()}), {}))
     return catalog, (
         make_plan(catalog, "toy", variant="lto"),
         make_plan(catalog, "toy", platform="stand", pinned={"own": "d" * 40}),
+        make_plan(catalog, "toy", variant="pgo"),
     )
 
 

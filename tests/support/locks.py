@@ -22,8 +22,9 @@ def with_locks(catalog: Catalog) -> Catalog:
     ]
     for platform in catalog.platforms:
         for architecture in ("x86_64", "aarch64"):
-            locks.setdefault(f"{platform}/framework.{architecture}.txt", f"numpy==1.23.5{HASH}")
-            text = f"numpy==1.23.5{HASH}\ntorch-npu==2.1.0.post12{HASH}"
+            text = f"numpy==1.23.5{HASH}\ntorch==2.1.0{HASH}"
+            locks.setdefault(f"{platform}/framework.{architecture}.txt", text)
+            text += f"\ntorch-npu==2.1.0.post12{HASH}"
             locks.setdefault(f"{platform}/adapter.{architecture}.txt", text)
             for name, version in published:
                 locks.setdefault(f"{platform}/{name}-{version}.{architecture}.txt", f"{name}==1.0{HASH}")
