@@ -146,7 +146,7 @@ def _kept(settings: Settings, models: list[str], platforms: list[str], pins: Map
 def _all_plans(
     settings: Settings, model: str, platforms: Iterable[PlatformRecipe], pins: Mapping[str, str]
 ) -> tuple[list[tuple[Plan, Architecture]], list[PlanError]]:
-    """Return a model's plans: each variant on each platform and architecture, with each choice of each option."""
+    """Return a model's plans: each variant on each platform and architecture, each option's choices, each compiler."""
     from builder.plan.allocator import system_ways, with_option
 
     catalog = settings.catalog()
@@ -157,10 +157,18 @@ def _all_plans(
     pinned = [{}, pins] if pins else [{}]
     found, refused = [], []
     for one in platforms:
-        for arch, variant, chosen, pin in product(one.architectures, one.variants, choices, pinned):
+        # Only of a compiler that is fetched, the store keeps something.
+        compilers = ["", *(item.name for item in catalog.toolchains.values() if item.source)]
+        for arch, variant, chosen, pin, name in product(one.architectures, one.variants, choices, pinned, compilers):
             try:
                 plan = settings.plan(
-                    model, platform=one.name, variant=variant, options=chosen, architecture=arch, pinned=pin
+                    model,
+                    platform=one.name,
+                    variant=variant,
+                    options=chosen,
+                    architecture=arch,
+                    pinned=pin,
+                    toolchain=name,
                 )
             except PlanError as error:
                 # Not every platform is there for every model.
