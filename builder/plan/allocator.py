@@ -114,7 +114,8 @@ def allocators_stage(system: System, way: TcmallocWay, os_packages: tuple[str, .
         "manager": system.manager,
         "packages": packages,
         "tcmalloc_stage": tcmalloc_stage,
-        "libraries": {name: tuple(paths.values()) for name, paths in libraries.items()},
+        # Some systems have one path for all architectures.
+        "libraries": {name: tuple(dict.fromkeys(paths.values())) for name, paths in libraries.items()},
     }
     uses = (*os_packages, *((tcmalloc_stage,) if tcmalloc_stage else ()))
     return StageSpec(name=ALLOCATORS, template="allocators", base="base", inputs=inputs, uses=uses)
