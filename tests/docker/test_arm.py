@@ -1,8 +1,8 @@
-"""aarch64 under emulation: the shipped stages `tcmalloc` and `uv`, rendered from a shipped recipe, built for arm64.
+"""aarch64 under emulation: the shipped stages `uv`, `tcmalloc` and `allocators`, rendered from a shipped recipe.
 
 No CANN image can be pulled everywhere, so the platform is moved onto the Debian base that drivebuild makes itself, here
-for arm64; model, locks, templates and the recipe of tcmalloc are the shipped ones. The commit of gperftools comes from
-the mirror on disk; where there is none, the distribution's source package (2.10) is compiled by the same stage.
+for arm64; model, locks, templates and the recipe of tcmalloc are the shipped ones. gperftools comes from the
+distribution's source package, a way that the recipe offers there; then the shipped entrypoint preloads what was made.
 
 Needs qemu-user-static, registered with binfmt_misc; `./quickstart test` sees to that. Takes minutes: every process of
 apt and of the compiler is emulated.
@@ -10,23 +10,22 @@ apt and of the compiler is emulated.
 
 from __future__ import annotations
 
+import json
 import os
-import shutil
 import struct
-import subprocess
-import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
-from support.upstreams import mirror_folder
 
+from builder import paths
 from builder.engine.host import Engine
 from builder.engine.process import Result, SystemRunner
 from builder.plan.make import make_plan
 from builder.plan.needs import DebianNeed, ImageNeed, PackageNeed, plan_needs
 from builder.plan.stage import Plan
-from builder.recipe.types import Catalog, GitSource
+from builder.recipe.types import Catalog
 from builder.render.dockerfile import render_dockerfile
 from builder.source.config import Config
 from builder.source.contexts import make_contexts
@@ -38,19 +37,12 @@ pytestmark = pytest.mark.docker
 
 BASE = "localhost/drivebuild-test/base:debian-12-arm64"
 INCLUDED = ("ca-certificates", "python3", "python3-pip", "g++", "libc6-dev", "make", "patch")
-"""What the two stages and those below them install: mmdebstrap brings all of it along, so that apt, which takes minutes
+"""What the stages and those below them install: mmdebstrap brings all of it along, so that apt, which takes minutes
 when it is emulated, finds nothing left to do."""
 RUNNER = SystemRunner()
 EM_AARCH64 = 183
-SOURCE = "gperftools-2.16"
-PACKAGED = DebianNeed(
-    stage="src-gperftools",
-    name="gperftools-2.10",
-    package="google-perftools",
-    suite="bookworm",
-    file="google-perftools_2.10.orig.tar.gz",
-    sha256="b0dcfe3aca1a8355955f4b415ede43530e3bb91953b6ffdd75c45891070fe0f1",
-)
+OPTIONS = {"tcmalloc": "source-package"}
+LIBGOMP = "/opt/venv/lib/python3.11/site-packages/torch.libs/libgomp-0123.so.1"
 
 
 @pytest.fixture(scope="module")
@@ -72,13 +64,13 @@ def plan(catalog: Catalog) -> tuple[Catalog, Plan]:
     bootstrap = msgspec.structs.replace(cpu.base.bootstrap, include=(*INCLUDED, *system.tcmalloc_build))
     base = msgspec.structs.replace(cpu.base, image=BASE, bootstrap=bootstrap)
     moved = msgspec.structs.replace(own, system=cpu.system, architectures=("aarch64",), base=base)
-    system = msgspec.structs.replace(system, runtime=INCLUDED[:1], tcmalloc=(), build=INCLUDED[3:])
+    system = msgspec.structs.replace(system, runtime=INCLUDED[:1], tcmalloc=(), jemalloc=(), build=INCLUDED[3:])
     changed = msgspec.structs.replace(
         catalog,
         platforms={**catalog.platforms, own.name: moved},
         systems={**catalog.systems, cpu.system: system},
     )
-    return changed, make_plan(changed, "pivotnet", platform=own.name, architecture="aarch64")
+    return changed, make_plan(changed, "pivotnet", platform=own.name, architecture="aarch64", options=OPTIONS)
 
 
 @pytest.fixture(scope="module")
@@ -104,9 +96,10 @@ def contexts(
     network: Network,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> tuple[str, ...]:
-    """Return the words that give a build all it needs but gperftools, from a store; the base is in the engine then."""
-    found = plan_needs(*plan, "aarch64", until="uv")
-    needs = [need for need in found if isinstance(need, PackageNeed)]
+    """Return the words that give a build all it needs, from a store; the base is in the engine then."""
+    found = dict.fromkeys(need for until in ("uv", "allocators") for need in plan_needs(*plan, "aarch64", until=until))
+    needs = [need for need in found if isinstance(need, PackageNeed | DebianNeed)]
+    assert [need.package for need in needs if isinstance(need, DebianNeed)] == ["google-perftools"]
     fetch(needs, store, network, RUNNER)
     if engine.image(BASE) is None:
         (base,) = (need for need in found if isinstance(need, ImageNeed))
@@ -121,28 +114,6 @@ def contexts(
     for name in ("lists", "archives"):
         (folder / "none" / name).mkdir(parents=True)
     return tuple(word for stage, place in places.items() for word in ("--build-context", f"{stage}={place}"))
-
-
-@pytest.fixture(scope="module")
-def gperftools(catalog: Catalog, tmp_path_factory: pytest.TempPathFactory, store: Store, network: Network) -> Path:
-    """Return gperftools' source: the recipe's commit, or what the distribution makes its package of."""
-    target = tmp_path_factory.mktemp("gperftools") / "source"
-    source = catalog.sources[SOURCE]
-    assert isinstance(source, GitSource)
-    repository = mirror_folder() / "gperftools+gperftools" / "repo"
-    target.mkdir()
-    if repository.is_dir():
-        command = ("git", f"--git-dir={repository}", "archive", source.commit)
-        packed = subprocess.run(command, check=True, capture_output=True).stdout
-        subprocess.run(("tar", "-x", "-C", str(target)), input=packed, check=True)
-        return target
-    fetch([PACKAGED], store, network, RUNNER)
-    entry = store.find(PACKAGED.key)
-    assert entry is not None
-    with tarfile.open(store.object(entry)) as tar:
-        tar.extractall(target, filter="data")
-    (folder,) = target.iterdir()
-    return folder
 
 
 def docker(*words: str) -> Result:
@@ -169,36 +140,67 @@ def test_uv_of_the_store(
     assert "aarch64" in done.text
 
 
-def test_tcmalloc_with_pages_of_64_kib(
+@pytest.fixture(scope="module")
+def allocators(
     contexts: tuple[str, ...],
     plan: tuple[Catalog, Plan],
     templates: dict[str, str],
-    gperftools: Path,
-    tmp_path: Path,
-    tag: str,
-) -> None:
-    source = ("--build-context", f"src-{SOURCE}={gperftools}")
-    build(plan[1], templates, "tcmalloc", tmp_path, "--tag", tag, *contexts, *source)
-    script = """\
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[str]:
+    """Build gperftools and the stage that hands it on; return its image."""
+    tag = "drivebuild-test/arm-allocators:1"
+    build(plan[1], templates, "allocators", tmp_path_factory.mktemp("allocators"), "--tag", tag, *contexts)
+    yield tag
+    RUNNER.run(("docker", "image", "rm", tag))
+
+
+def inside(tag: str, script: str, *words: str) -> str:
+    """Run a script in the image for arm64, in which everything is where `env` would have it."""
+    entrypoint = paths.TEMPLATES / "scripts" / "entrypoint.sh"
+    mounts = ("--volume", f"{paths.IN_IMAGE}:/in_image:ro", "--volume", f"{entrypoint}:/entrypoint:ro")
+    run = ("run", "--rm", "--platform", "linux/arm64", "--network", "none", *mounts, *words, tag)
+    prepared = f"""\
 set -eu
-grep -rhE --include=config.h '^.define TCMALLOC_PAGE_SIZE_SHIFT 16' /build
-LD_PRELOAD=/opt/gperftools/lib/libtcmalloc.so.4 MALLOCSTATS=1 cat /proc/self/maps | grep -m 1 libtcmalloc
-LD_PRELOAD=/opt/gperftools/lib/libtcmalloc.so.4 MALLOCSTATS=1 /bin/true 2>&1 | grep 'Tcmalloc page size'
+cp -a /files/. /
+mkdir -p {LIBGOMP.rpartition("/")[0]}
+cp --dereference /usr/lib/aarch64-linux-gnu/libgomp.so.1 {LIBGOMP}
+"""
+    return docker(*run, "/bin/bash", "-c", prepared + script).text
+
+
+def test_tcmalloc_is_compiled_for_aarch64_with_pages_of_64_kib(allocators: str, tmp_path: Path) -> None:
+    script = """\
+LD_PRELOAD=/opt/drivebuild/libtcmalloc.so MALLOCSTATS=1 /bin/true 2>&1 | grep 'Tcmalloc page size'
+realpath /opt/drivebuild/libtcmalloc.so
+ls /opt/gperftools/share/doc/gperftools/copyright
 uname -m
 """
-    run = ("run", "--rm", "--platform", "linux/arm64", "--network", "none")
-    said = docker(*run, tag, "/bin/bash", "-c", script).text.splitlines()
-    assert said[0] == "#define TCMALLOC_PAGE_SIZE_SHIFT 16"
-    assert "/opt/gperftools/lib/libtcmalloc.so.4" in said[1], "not in the process it was preloaded into"
-    assert "65536" in said[2], said
-    assert said[-1] == "aarch64"
+    said = inside(allocators, script).splitlines()
+    assert "65536" in said[0], said
+    assert said[1:] == [
+        "/opt/gperftools/lib/libtcmalloc.so.4",
+        "/opt/gperftools/share/doc/gperftools/copyright",
+        "aarch64",
+    ]
     library = tmp_path / "libtcmalloc.so.4"
-    made = docker("create", "--platform", "linux/arm64", tag, "true").text.strip()
+    made = docker("create", "--platform", "linux/arm64", allocators, "true").text.strip()
     try:
-        docker("cp", "--follow-link", f"{made}:/opt/gperftools/lib/libtcmalloc.so.4", str(library))
+        docker("cp", f"{made}:/files/opt/gperftools/lib/libtcmalloc.so.4", str(library))
     finally:
         docker("rm", made)
     head = library.read_bytes()[:20]
     assert head[:4] == b"\x7fELF"
     assert struct.unpack_from("<H", head, 18)[0] == EM_AARCH64
-    shutil.rmtree(gperftools.parent)
+
+
+@pytest.mark.parametrize(("name", "words"), [("tcmalloc", "--page 65536"), ("none", "")])
+def test_the_entrypoint_preloads_it_after_libgomp(allocators: str, name: str, words: str) -> None:
+    """A process on aarch64 has exactly that allocator mapped, by the script that asks finished images."""
+    script = f"bash /entrypoint python3 -B /in_image/allocator.py {name} {words}"
+    said = inside(allocators, script, "--env", f"DRIVEBUILD_ALLOCATOR={name}")
+    found = {each["check"]: each for each in map(json.loads, said.splitlines())}
+    assert all(each["ok"] for each in found.values()), said
+    assert "allocator maps" in found
+    if name != "none":
+        expected = [LIBGOMP, f"/opt/drivebuild/lib{name}.so"]
+        assert found["allocator order"]["detail"] == {"preloaded": expected, "libgomp first": True}
