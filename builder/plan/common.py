@@ -17,8 +17,8 @@ __all__ = ["COMMON", "COMMON_PACKAGES", "below_env", "common_packages", "common_
 
 COMMON = "common"
 COMMON_PACKAGES = "packages-common"
-# What mmdet3d and nuScenes' devkit bring, and all five models lock in the same versions on each platform: 0.54 GB of the
-# 0.8 GB that StreamPETR's take on debian-12-cpu. One that a model locked otherwise would cost it the whole layer.
+# What mmdet3d and nuScenes' devkit bring, and all five models lock in the same versions on each platform: 0.54 GB of
+# the 0.8 GB that StreamPETR's take on debian-12-cpu. One that a model locked otherwise would cost it the whole layer.
 _NAMES = frozenset(
     {
         *("addict", "cachetools", "cycler", "descartes", "fire", "fonttools", "joblib", "kiwisolver", "llvmlite"),

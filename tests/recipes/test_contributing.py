@@ -28,7 +28,7 @@ TEXT = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
 WALK = TEXT.partition("\n## Add a model\n")[2].partition("\n## ")[0]
 FOLDER = "my-recipes"
 OWN = re.compile(r"^(common|env|tree|manifest|image|overlay-.*|mmdet3d|mmdet3d-source)$")
-"""What cannot be shared: what the recipe says about itself, what its lock has alone, and the component that it changes."""
+"""What cannot be shared: what the recipe says about itself, what its lock has alone, the component that it changes."""
 SHARED = {"base", "build-base", "uv", "tools", "python-stock", "torch", "packages-model", "mmcv", "mmdet"}
 
 
