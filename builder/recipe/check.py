@@ -180,6 +180,11 @@ def _platform_optimised(catalog: Catalog, platform: Platform, doc: Document) -> 
     missing = [name for name in platform.architectures if name not in optimised.toolchain]
     if missing:
         yield doc.mistake(("optimised", "toolchain"), f"optimised.toolchain: none for {', '.join(missing)}")
+    # One text serves all architectures: it names the tools, and the options of one family.
+    families = {catalog.toolchains[name].family for name in optimised.toolchain.values() if name in catalog.toolchains}
+    if len(families) > 1:
+        message = f"optimised.toolchain: of several families: {', '.join(sorted(families))}"
+        yield doc.mistake(("optimised", "toolchain"), message)
     for key in ("framework", "components"):
         for index, name in enumerate(getattr(optimised, key)):
             if name not in catalog.components:
