@@ -78,6 +78,7 @@ def retried(words: tuple[str, ...], builds: list[tuple[Plan, Choices]]) -> tuple
         ("--build-arg", "A=it's $HOME", "--build-arg", "B="),
         ("--pin", f"streampetr={'a' * 40}"),
         ("--store", "my store", "--offline", "--accept-cann-eula"),
+        ("--lto", "--toolchain", "llvm-openeuler-22.03", "--accept-bisheng-eula"),
         # of the whole image, or of this one run
         ("--tag", "mine:1", "--no-cache", "--until", "mmcv"),
     ],
