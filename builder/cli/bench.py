@@ -28,7 +28,12 @@ ROUNDS, FAST_ROUNDS = 7, 5
 CLOCKS = ("wall", "processor")
 
 Variants = Annotated[
-    str, typer.Option("--variants", metavar="V,V", help="Variants to compare; the first is the reference.")
+    str,
+    typer.Option(
+        "--variants",
+        metavar="V,V",
+        help="Variants to compare, lto:NAME with another toolchain; the first is the reference.",
+    ),
 ]
 SuiteName = Annotated[
     str,

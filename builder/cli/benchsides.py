@@ -25,15 +25,22 @@ Facts = tuple[str, frozenset[str]]
 
 
 def make_plans(settings: Settings, model: str, variants: str, platform: str) -> tuple[Plan, ...]:
-    """Return a plan for each variant.
+    """Return a plan for each variant; `lto:NAME` is that of another compiler.
 
     Raises:
         UsageError: when none is named.
+        PlanError: for a variant or toolchain that does not exist here.
     """
     names = tuple(dict.fromkeys(name.strip() for name in variants.split(",") if name.strip()))
     if not names:
         raise UsageError("--variants: no variant is named", hint="such as --variants stock,lto")
-    return tuple(settings.plan(model, platform=platform, variant=name, options={}) for name in names)
+    plans = {}
+    for name in names:
+        variant, _, toolchain = name.partition(":")
+        plan = settings.plan(model, platform=platform, variant=variant, options={}, toolchain=toolchain)
+        # The platform's own compiler, named or not, is one side.
+        plans[plan.tag] = plan
+    return tuple(plans.values())
 
 
 def read_allocators(text: str) -> tuple[str, ...]:
@@ -67,7 +74,10 @@ def image_facts(plans: Sequence[Plan], until: str, run: Run) -> Mapping[str, Fac
         image = default_tag(plan, until)
         known = engine.image(image)
         if known is None:
-            words = f"drivebuild image {plan.model.name} --platform {plan.platform.name} --variant {plan.variant}"
+            compiler = f" --toolchain {plan.toolchain}" if plan.toolchain else ""
+            words = (
+                f"drivebuild image {plan.model.name} --platform {plan.platform.name} --variant {plan.variant}{compiler}"
+            )
             raise BuildError(f"there is no image {image}", hint=f"`{words}{until and f' --until {until}'}` builds it")
         reply = run(
             ("docker", "run", "--rm", "--network", "none", "--entrypoint", "ls", image, "-1", "/opt/drivebuild")
@@ -92,7 +102,8 @@ def make_subjects(
     for plan in plans:
         image = default_tag(plan, until)
         for each in allocators or ("",):
-            name = plan.variant if each in ("", "none") else f"{plan.variant}+{each}"
+            side = f"{plan.variant}:{plan.toolchain}" if plan.toolchain else plan.variant
+            name = side if each in ("", "none") else f"{side}+{each}"
             found.append(Subject(name=name, image=image, interpreter=suite.interpreter, allocator=each))
     for text in also:
         name, equals, path = text.partition("=")

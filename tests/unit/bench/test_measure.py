@@ -12,6 +12,8 @@ from builder.bench.containers import LABEL, Place, Sample, Subject, run_command,
 from builder.bench.measure import measure
 from builder.bench.packages import packages_folder, packages_key
 from builder.bench.suite import SUITES, Program, find_programs, find_suite, lock_of
+from builder.cli.benchsides import make_plans, make_subjects
+from builder.cli.main import Settings
 from builder.engine.process import Result
 from builder.errors import BuildError, RunError, SourceError, UsageError
 
@@ -246,6 +248,7 @@ def test_unknown_words_are_refused_with_what_was_meant() -> None:
         (("--clock", "sun"), "no clock"),
         (("--program", "nope"), "has no 'nope'"),
         (("--variants", ","), "no variant"),
+        (("--variants", "lto,lto:gcc"), "nothing to compare"),
         (("--variants", "stock"), "nothing to compare"),
         (("--variants", "stock", "--also", "x"), "NAME=PATH"),
         (("--also", "lto=/usr/bin/python3"), "another NAME=PATH"),
@@ -253,3 +256,12 @@ def test_unknown_words_are_refused_with_what_was_meant() -> None:
 )
 def test_a_command_line_that_cannot_be_meant(words: tuple[str, ...], said: str) -> None:
     assert said in refused(drivebuild("bench", "streampetr", "--platform", "debian-12-cpu", *words), 2)
+
+
+def test_a_variant_of_another_compiler_is_a_side_of_its_own() -> None:
+    words = ("bench", "streampetr", "--platform", "debian-12-cpu", "--variants")
+    assert "there is no toolchain 'clang'" in refused(drivebuild(*words, "stock,lto:clang"), 4)
+    plans = make_plans(Settings(), "streampetr", "lto,lto:clang-debian-12", "debian-12-cpu")
+    found = make_subjects(plans, PYTHON, "env", also=(), allocators=())
+    assert [each.name for each in found] == ["lto", "lto:clang-debian-12"]
+    assert found[1].image.endswith("debian-12-cpu-lto-toolchain.clang-debian-12-env")
