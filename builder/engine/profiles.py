@@ -142,7 +142,9 @@ def find_profile(plan: Plan, wanted: str = "") -> Profile:
 
 
 def _why(profile: Profile, plan: Plan) -> tuple[str, ...]:
-    return tuple(_differences(profile.provenance, plan)) or ("nobody wrote down what it was made of",)
+    if not profile.provenance.fingerprint:
+        return ("nobody wrote down what it was made of; --profile takes it all the same",)
+    return tuple(_differences(profile.provenance, plan))
 
 
 def _differences(made: Provenance, plan: Plan) -> Iterator[str]:

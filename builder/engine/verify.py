@@ -14,6 +14,8 @@ from typing import Any
 from builder.engine.process import Runner
 from builder.errors import BuildError
 from builder.plan.allocator import ALLOCATORS, TCMALLOC
+from builder.plan.compiled_by import TOOLCHAIN
+from builder.plan.optimise import compiled
 from builder.plan.stage import Plan, StageSpec
 from builder.recipe.types import Catalog
 
@@ -75,6 +77,7 @@ def expectations(plan: Plan, catalog: Catalog, *, target: str) -> dict[str, Any]
         "versions": _versions(plan, catalog, architecture),
         "components": sorted(_components(plan)),
         "allocator": _allocator(plan),
+        "compiled": _compiled(plan, catalog, architecture),
         "pip_check": list(plan.model.requirements.conflicts.get(platform.name, ())),
         "environment": dict(platform.environment) | dict(plan.model.environment) if target == "image" else {},
     }
@@ -113,6 +116,21 @@ def _allocator(plan: Plan) -> dict[str, Any]:
     built = next((stage for stage in plan.stages if stage.template == "tcmalloc"), None)
     page = built.inputs["page_kib"] << 10 if built else 0
     return {"there": there, "default": TCMALLOC if there else "none", "page": page}
+
+
+def _compiled(plan: Plan, catalog: Catalog, architecture: str) -> dict[str, Any]:
+    """Return what was compiled with LTO or a profile, how, and what its compiler calls itself; nothing for most."""
+    stages = compiled(plan)
+    if not stages:
+        return {}
+    members = _stage(plan, TOOLCHAIN).inputs["members"]
+    target = {"x86_64": "amd64", "aarch64": "arm64"}[architecture]
+    recipe = json.loads(members.get(TOOLCHAIN, members.get(f"{TOOLCHAIN}-{target}"))["recipe"])
+    return {
+        "level": stages[0].inputs["optimise"]["level"],
+        "compiler": [recipe["marker"] or "clang", recipe["version"]],
+        "distributions": [catalog.components[stage.name].package for stage in stages],
+    }
 
 
 def _stage(plan: Plan, name: str) -> StageSpec:
@@ -157,6 +175,7 @@ def probes(expect: Mapping[str, Any], scripts: Iterable[str]) -> tuple[Probe, ..
         "hygiene.py": (Probe(script="hygiene.py", user="0", entrypoint=False),),
         "libraries.py": (Probe(script="libraries.py", arguments=("--siblings", *_allowed(expect))),),
         "mmcv_ops.py": (Probe(script="mmcv_ops.py", needs="mmcv"),),
+        "compiled.py": (Probe(script="compiled.py", stdin=text),) if expect["compiled"] else (),
         "mmdet_forward.py": (Probe(script="mmdet_forward.py", needs="mmdet"),),
         "mmdet3d_forward.py": (Probe(script="mmdet3d_forward.py", needs="mmdet3d"),),
     }
