@@ -63,6 +63,7 @@ def profile(
     if not model:
         raise UsageError("of which model?", hint="`drivebuild profile --list` lists the profiles that are kept")
     plan = settings.plan(model, platform=platform, variant="pgo-instrument", options={}, toolchain=toolchain)
+    _require_compiled(plan)
     merger = _image(context, plan, until="toolchain", no_build=no_build, quiet=as_json)
     ran = _image(context, plan, until=until, no_build=no_build, quiet=as_json)
     start = time.time()
@@ -78,6 +79,14 @@ def profile(
         found = _merge(plan, raw, merged, merger, ranks)
         kept = _keep(plan, merged, found, (ran, merger), workload=workload, ranks=ranks, seconds=time.time() - start)
     _print(kept, plan, as_json=as_json)
+
+
+def _require_compiled(plan: Plan) -> None:
+    from builder.plan.optimise import compiled
+
+    if not compiled(plan):
+        message = f"nothing of {plan.model.name} is compiled with a profile on {plan.platform.name}"
+        raise UsageError(message, hint="`optimised` of a platform names what is")
 
 
 def _image(context: typer.Context, plan: Plan, *, until: str, no_build: bool, quiet: bool) -> str:

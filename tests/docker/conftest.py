@@ -20,7 +20,9 @@ from builder.engine.local import LocalSource
 from builder.engine.process import SystemRunner
 from builder.engine.record import BuildRecord
 from builder.errors import BuildError
+from builder.plan.make import make_plan
 from builder.recipe.types import Catalog
+from builder.render.dockerfile import render_stage
 
 BASE = "localhost/drivebuild/base:debian-12"
 Build = Callable[..., BuildRecord]
@@ -54,6 +56,22 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def tag(tmp_path: Path) -> Iterator[str]:
     """Return a tag that is removed afterwards."""
     name = f"drivebuild-test/{tmp_path.name.replace('_', '-').lower()}:{os.getpid()}"
+    yield name
+    SystemRunner().run(("docker", "image", "rm", "--force", name))
+
+
+@pytest.fixture(scope="session")
+def toolchain(catalog: Catalog, engine: Engine, templates: dict[str, str]) -> Iterator[str]:
+    """Return an image of the stage that has the compiler."""
+    name = "drivebuild-test/toolchain:1"
+    names = ("os-packages", "base", "build-base", "toolchain")
+    real = {
+        each.name: each for each in make_plan(catalog, "streampetr", platform="debian-12-cpu", variant="pgo").stages
+    }
+    text = "\n".join(render_stage(real[each], templates) for each in names)
+    command = ("docker", "buildx", "build", "--quiet", "--load", "--tag", name, "--target", "toolchain", "-")
+    done = SystemRunner().run(command, stdin=text.encode())
+    assert done.code == 0, done.complaint
     yield name
     SystemRunner().run(("docker", "image", "rm", "--force", name))
 

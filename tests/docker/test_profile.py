@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,22 +80,6 @@ class Toy:
     make: Callable[..., str]
     tag: str
     toolchain: str
-
-
-@pytest.fixture(scope="module")
-def toolchain(catalog: Catalog, engine: Engine, templates: dict[str, str]) -> Iterator[str]:
-    """Return an image of the stage that has the compiler."""
-    name = "drivebuild-test/toolchain:1"
-    names = ("os-packages", "base", "build-base", "toolchain")
-    real = {
-        each.name: each for each in make_plan(catalog, "streampetr", platform="debian-12-cpu", variant="pgo").stages
-    }
-    text = "\n".join(render_stage(real[each], templates) for each in names)
-    command = ("docker", "buildx", "build", "--quiet", "--load", "--tag", name, "--target", "toolchain", "-")
-    done = SystemRunner().run(command, stdin=text.encode())
-    assert done.code == 0, done.complaint
-    yield name
-    SystemRunner().run(("docker", "image", "rm", "--force", name))
 
 
 @pytest.fixture
