@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from builder.engine.host import Engine
 from builder.engine.local import LocalSource
 from builder.engine.process import SystemRunner
 from builder.engine.record import read_record
-from builder.errors import BuildError
+from builder.errors import BuildError, UsageError
 from builder.plan.compilers import compiler_inputs
 from builder.plan.make import make_plan
 from builder.plan.stage import StageSpec
@@ -223,3 +224,12 @@ def test_a_folder_on_a_full_disk_stays_as_it_was(make: Make, builder: str, helpe
         assert "o space left on device" in caught.value.message
         assert "another disk" in caught.value.hint
         assert [path.name for path in folder.path.rglob("*") if path.is_file()] == ["CACHEDIR.TAG"]
+
+
+def test_a_folder_that_cannot_be_written_is_said_before_the_build(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "64k") as disk:
+        folder = Folder(disk / "compiles")
+        open_folder(folder)
+        subprocess.run(("mount", "-o", "remount,ro", str(disk)), check=True)
+        with pytest.raises(UsageError, match="Read-only file system"):
+            open_folder(folder)

@@ -98,7 +98,7 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
         open_folder(Folder(tmp_path / "file" / "below"))
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere; tests/docker has a full disk")
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere; tests/docker has a read-only disk")
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     tmp_path.chmod(0o555)
     with pytest.raises(UsageError, match="Permission denied"):
