@@ -107,6 +107,8 @@ def make(engine: Engine, tag: str, ops: Path, catalog: Catalog, templates: dict[
         stages = [*(stage(each) for each in ("os-packages", "base", "build-base", "torch", "src-ops")), wheel]
         plan = toy_plan(*stages, stage("image", "ops"))
         choices = Choices(until="ops", tag=tag, sources=(LocalSource("src-ops", ops, ""),), secrets=secrets)
+        # The next image of this name would leave it without one.
+        SystemRunner().run(("docker", "image", "rm", "--force", tag))
         record = build(plan, dockerfile, choices, runner=SystemRunner(), engine=engine)
         words = (
             "docker",
