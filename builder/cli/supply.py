@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,6 +124,7 @@ def _contexts(
 
     root = wanted.store or settings.config().store
     needs = tuple(_build_needs(settings, plan, wanted, engine.facts().architecture))
+    _check_submodules(settings, (need for need in needs if wanted.offline or root or _mirrored(need, network)))
     if wanted.offline:
         if root is None:
             raise UsageError("--offline: from which store?", hint="add --store DIR")
@@ -141,6 +142,21 @@ def _contexts(
     folder = _context_folder(store)
     made = make_contexts((need for need in needs if need.stage), store, runner, folder=folder)
     return tuple((context.stage, context.folder) for context in made), images
+
+
+def _check_submodules(settings: Settings, needs: Iterable[Need]) -> None:
+    """Say before hours of compiling that a source would come without what is part of it."""
+    from builder.plan.needs import GitNeed
+    from builder.recipe.types import GitSource
+
+    sources = settings.catalog().sources
+    for need in needs:
+        if not isinstance(need, GitNeed):
+            continue
+        source = sources[need.name]
+        if isinstance(source, GitSource) and source.submodules:
+            message = f"{need.title}: it has submodules, and a store or a mirror brings none"
+            raise SourceError(message, hint=f"--source {need.name}=DIR takes a folder that has them")
 
 
 def _build_needs(settings: Settings, plan: Plan, wanted: Wanted, architecture: str) -> Iterator[Need]:

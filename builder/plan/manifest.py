@@ -19,7 +19,7 @@ from builder.recipe.types import ComponentUse
 __all__ = ["MANIFEST", "manifest_stage"]
 
 MANIFEST = "manifest"
-_NO_PIN = ("licence", "note")
+_NO_PIN = ("licence", "note", "submodules")
 """What is said about a source for people only: another word there is no other image."""
 
 

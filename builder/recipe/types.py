@@ -137,6 +137,8 @@ class GitSource(Noun, frozen=True, kw_only=True, tag_field="type", tag="git"):
     url: GitUrl
     commit: Commit
     ref: Line = ""
+    submodules: bool = False
+    """Whether the tree is not whole without them. BuildKit fetches them with the commit; a store does not have them."""
     licence: Line = ""
     note: Line = ""
 
