@@ -1,9 +1,10 @@
 """What an interpreter's own code says of how it was compiled. Standard library only.
 
 Each compiler leaves other traces, found in the ELF file and not in what a build recorded about itself:
-- GCC: .GCC.command.line has -fltrans, for code that comes from GCC's GIMPLE. Its link-time optimiser renames statics
-  of merged files (.lto_priv), and with a profile it splits the cold part off functions (.cold). CPython 3.11.2 has
-  10955 and 3360 of them with both, 0 and 15 with neither.
+- GCC: .GCC.command.line calls the language of the code GIMPLE, which is what the link reads. The link-time optimiser
+  renames statics of merged files (.lto_priv), all that it shares between partitions and else those of one name; with a
+  profile GCC splits the cold part off functions (.cold). CPython 3.11.2 has 10955 and 3360 of them with both, 0 and 15
+  with neither.
 - Clang: .comment names lld, which alone can link its bitcode here, and .GCC.command.line has the options of the
   compile. ThinLTO makes statics visible to other files under a name of their own (.llvm.<number>); full LTO leaves one
   file of a name that no source has. What the profile calls hot lies in a section of its own.
@@ -22,8 +23,8 @@ def of_gcc(elf):
     renamed = sum(".lto_priv" in name for name in names)
     cold = sum(name.endswith(".cold") for name in names)
     facts = {
-        "LTO recorded in the binary": "-fltrans" in switches,
-        "LTO renamed statics in the binary": renamed >= 1000,
+        "LTO recorded in the binary": "GNU GIMPLE" in switches,
+        "LTO renamed statics in the binary": renamed >= 100,
         "PGO split cold code off in the binary": cold >= 1000,
     }
     return facts, {"renamed statics": renamed, "cold parts": cold, "switches recorded": bool(switches)}

@@ -67,8 +67,9 @@ def test_clang_with_one_missing(code: Code, missing: str, script: ModuleType) ->
 
 
 def test_gcc(script: ModuleType) -> None:
-    assert all(script.of_gcc(Code("cc1 -O3 -fltrans", "", RENAMED))[0].values())
-    assert not any(script.of_gcc(Code("cc1 -O3 -flto", "", ["a", "b.cold"]))[0].values())
+    for link in ("-fltrans", "-flto-partition=none"):
+        assert all(script.of_gcc(Code(f"GNU GIMPLE 12.2.0 -O3 {link}", "", RENAMED))[0].values())
+    assert not any(script.of_gcc(Code("GNU C11 12.2.0 -O3 -flto", "", ["a", "b.cold"]))[0].values())
 
 
 def test_counters_left_are_named(script: ModuleType) -> None:
