@@ -41,8 +41,8 @@ def run_operators(
     Raises:
         RunError: when the process did not end by itself and well; what it left is no profile then.
     """
-    # --init: as the first process of a container it would survive every signal.
-    words = ["docker", "run", "--rm", "--init", "--network", "none", *_user()]
+    # --init: as the first process of a container it would survive every signal. Most images have tini of their own.
+    words = ["docker", "run", "--rm", "--init", "--env", "TINI_SUBREAPER=1", "--network", "none", *_user()]
     words += ["--volume", f"{inside}:/inside:ro", "--volume", f"{raw}:{MOUNT}"]
     words += ["--env", f"LLVM_PROFILE_FILE={PATTERN}", "--env", "PYTHONDONTWRITEBYTECODE=1"]
     words += [image, "python", "/inside/ops_training.py", "--seconds", str(seconds)]
