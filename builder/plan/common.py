@@ -1,7 +1,8 @@
 """What most models lock alike, as a layer of its own below what is theirs: stored, pushed and pulled once. Pure.
 
 A layer is shared where it is the same and stands on the same ones. So nothing here asks which other models there are: a
-model that locks all of these in the versions that others have shares the layer; one that does not has its own.
+model that locks all of these in the versions that others have shares the layer; one that does not has its own. Which
+packages these are is data of the platform (`common`).
 """
 
 from __future__ import annotations
@@ -17,29 +18,22 @@ __all__ = ["COMMON", "COMMON_PACKAGES", "below_env", "common_packages", "common_
 
 COMMON = "common"
 COMMON_PACKAGES = "packages-common"
-# What mmdet3d and nuScenes' devkit bring, and all five models lock in the same versions on each platform: 0.54 GB of
-# the 0.8 GB that StreamPETR's take on debian-12-cpu. One that a model locked otherwise would cost it the whole layer.
-_NAMES = frozenset(
-    {
-        *("addict", "cachetools", "cycler", "descartes", "fire", "fonttools", "joblib", "kiwisolver", "llvmlite"),
-        *("matplotlib", "numba", "nuscenes-devkit", "opencv-python-headless", "pycocotools", "pyparsing"),
-        *("pyquaternion", "scikit-learn", "scipy", "shapely", "termcolor", "threadpoolctl", "tqdm"),
-    }
-)
 
 
 def common_packages(scope: Scope) -> dict[str, Pinned]:
-    """Return what the model locks of the packages that most models lock alike, by architecture."""
+    """Return what the model locks of the platform's `common`, by architecture."""
+    names = frozenset(scope.platform.common)
     return {
-        architecture: {name: item for name, item in lock.items() if name in _NAMES}
+        architecture: {name: item for name, item in lock.items() if name in names}
         for architecture, lock in scope.env_packages().items()
     }
 
 
 def own_packages(scope: Scope) -> dict[str, Pinned]:
     """Return what the model locks besides, by architecture."""
+    names = frozenset(scope.platform.common)
     return {
-        architecture: {name: item for name, item in lock.items() if name not in _NAMES}
+        architecture: {name: item for name, item in lock.items() if name not in names}
         for architecture, lock in scope.env_packages().items()
     }
 

@@ -92,6 +92,13 @@ def _platform_wheels(catalog: Catalog, platform: Platform, doc: Document) -> Ite
             yield _unknown(doc, (key,), "platform", other, catalog.platforms)
 
 
+def _platform_common(catalog: Catalog, platform: Platform, doc: Document) -> Iterator[Mistake]:
+    # Not whether a lock has it: locks are made from these files, and one that is new has none yet.
+    for index, name in enumerate(platform.common):
+        if name in platform.common[:index]:
+            yield doc.mistake(("common", index), f"common.{index}: {name!r} is there twice")
+
+
 def _platform_variants(catalog: Catalog, platform: Platform, doc: Document) -> Iterator[Mistake]:
     for variant in platform.variants:
         if not platform.optimised and variant not in ("stock", "lto"):
@@ -208,6 +215,7 @@ def _toolchain_names(catalog: Catalog, named: Named) -> Iterator[Mistake]:
 _PLATFORM_RULES: tuple[Callable[[Catalog, Platform, Document], Iterator[Mistake]], ...] = (
     _platform_names,
     _platform_wheels,
+    _platform_common,
     _platform_variants,
     _platform_compilers,
     _platform_sources,

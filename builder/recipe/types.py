@@ -106,6 +106,14 @@ AbsolutePath = Annotated[
 ]
 EnvName = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*\Z", description="an environment variable's name")]
 OsPackage = Annotated[str, Meta(pattern=r"^[a-z0-9][A-Za-z0-9.+_-]*\Z", description="a distribution's package name")]
+PackageName = Annotated[
+    str,
+    Meta(
+        pattern=r"^[a-z0-9]+(-[a-z0-9]+)*\Z",
+        max_length=64,
+        description="a Python distribution's name as locks have it: lower-case letters, digits and '-'",
+    ),
+]
 _CLAUSE = r"(===?|!=|<=|>=|~=|<|>)[ ]*[0-9A-Za-z.*+!_-]+"
 # A requirement is one PEP 508 line; URLs, options and markers stay out.
 Requirement = Annotated[
@@ -419,6 +427,9 @@ class Platform(Noun, frozen=True, kw_only=True):
     pins: tuple[Pin, ...]
     adapter: tuple[Requirement, ...] = ()
     """What makes the framework one for NPUs: torch_npu and what CANN's tools import. A layer of its own."""
+    common: tuple[PackageName, ...] = ()
+    """What most models lock alike: a layer of its own below what is theirs, in the versions that a model locks. Without
+    any there is no such layer."""
     wheels: Mapping[Architecture, tuple[Name, ...]] = field(default_factory=dict)
     """Sources of framework wheels that an architecture takes instead of the package index' files."""
     cann: Cann | None = None

@@ -60,6 +60,7 @@ cann: {version: "8.1.RC1", adapter: "7.0.0", hdk_recommended: "25.0", hdk_floor:
 python: {version: "3.8.17", source: py, shared: true, compiler: {stock: gcc, lto: gcc}, profile_task: "-m test --pgo"}
 framework: ["torch==2.1.0"]
 pins: []
+common: [tqdm]
 """
 
 SOURCES = f"""\

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
-from builder.plan.common import COMMON
+from builder.plan.common import COMMON, COMMON_PACKAGES
 from builder.plan.make import make_plan
 from builder.plan.stage import Plan
 from builder.recipe.types import Catalog
@@ -33,6 +34,36 @@ def test_all_models_of_a_platform_share_it(catalog: Catalog, platform: str, mode
     texts = {common_text(plan_of(catalog, model, platform)) for model in models}
     assert len(texts) == 1
     assert texts.pop().count("--hash=") >= LEAST
+
+
+def test_a_platform_without_the_list_has_no_such_stage(catalog: Catalog) -> None:
+    platform = replace(catalog.platforms["debian-12-cpu"], common=())
+    plan = plan_of(
+        replace(catalog, platforms={**catalog.platforms, platform.name: platform}), "tpvformer", platform.name
+    )
+    stages = {stage.name: stage for stage in plan.stages}
+    assert not {COMMON, COMMON_PACKAGES} & set(stages)
+    assert stages["env"].base == "torch"
+    assert any(line.startswith("numba==") for line in stages["env"].inputs["requirements"])
+
+
+def test_every_name_is_in_a_lock(catalog: Catalog) -> None:
+    # no rule of the recipes: locks are made from them
+    for platform in catalog.platforms.values():
+        folder = f"{platform.locks or platform.name}/"
+        names = {
+            line.split("==")[0]
+            for path, text in catalog.locks.items()
+            if path.startswith(folder)
+            for line in text.split()
+        }
+        assert not set(platform.common) - names, platform.name
+
+
+def test_who_shares_locks_shares_the_list(catalog: Catalog) -> None:
+    for platform in catalog.platforms.values():
+        if platform.locks:
+            assert platform.common == catalog.platforms[platform.locks].common, platform.name
 
 
 def test_another_python_does_not_move_it(catalog: Catalog) -> None:

@@ -77,6 +77,16 @@ ROWS: list[tuple[str, dict[str, str], str]] = [
     ),
     ("platform's wheels", platform("pins: []", "pins: []\nwheels: {x86_64: [torhc]}"), "unknown source 'torhc'"),
     (
+        "common as pip writes it",
+        platform("[tqdm]", "[Shapely]"),
+        "common[0]: expected a Python distribution's name as locks have it",
+    ),
+    (
+        "common twice",
+        platform("[tqdm]", "[tqdm, scipy, tqdm]"),
+        "common.2: 'tqdm' is there twice",
+    ),
+    (
         "platform's locks",
         platform("pins: []", "pins: []\nlocks: plta"),
         "unknown platform 'plta' (did you mean 'plat'?)",
