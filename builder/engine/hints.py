@@ -98,6 +98,14 @@ _TABLE: tuple[tuple[str, str], ...] = (
         "out of memory: try fewer compile jobs at a time, `--jobs 1`, or give the machine more memory",
     ),
     (
+        # Seen here after the engine's disk had been full: the cache has a record of a layer whose folder is gone.
+        r"layer does not exist|/overlay2/\S*: no such file or directory",
+        (
+            "the engine has lost a layer of its build cache, as after a full disk: start the engine anew; if that does not "
+            "help, `docker builder prune --all` forgets the cache, and compiles run again"
+        ),
+    ),
+    (
         r"Cannot connect to the Docker daemon|error during connect|Is the docker daemon running",
         "the engine has stopped: start it (`systemctl start docker`) and run the same command; finished steps are kept",
     ),
