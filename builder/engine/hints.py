@@ -101,8 +101,8 @@ _TABLE: tuple[tuple[str, str], ...] = (
         # Seen here after the engine's disk had been full: the cache has a record of a layer whose folder is gone.
         r"layer does not exist|/overlay2/\S*: no such file or directory",
         (
-            "the engine has lost a layer of its build cache, as after a full disk: start the engine anew; if that does not "
-            "help, `docker builder prune --all` forgets the cache, and compiles run again"
+            "the engine has lost a layer of its build cache, as after a full disk: start the engine anew; "
+            "if that does not help, `docker builder prune --all` forgets the cache, and compiles run again"
         ),
     ),
     (
