@@ -179,6 +179,10 @@ def _platform_cann(catalog: Catalog, platform: Platform, doc: Document) -> Itera
         yield doc.mistake(("cann", "installers"), message)
 
 
+_OPTIMISED: Mapping[str, tuple[str, ...]] = {"framework": ("pytorch", "torch-npu"), "components": ("wheel",)}
+"""Templates that compile what a platform names there."""
+
+
 def _platform_optimised(catalog: Catalog, platform: Platform, doc: Document) -> Iterator[Mistake]:
     """Every architecture has its compiler, and what is compiled are components."""
     optimised = platform.optimised
@@ -196,6 +200,10 @@ def _platform_optimised(catalog: Catalog, platform: Platform, doc: Document) -> 
         for index, name in enumerate(getattr(optimised, key)):
             if name not in catalog.components:
                 yield _unknown(doc, ("optimised", key, index), "component", name, catalog.components)
+            elif (template := catalog.components[name].template) not in _OPTIMISED[key]:
+                message = f"optimised.{key}.{index}: {name!r} is made by the template {template!r}"
+                hint = f"it wants one of: {', '.join(_OPTIMISED[key])}"
+                yield doc.mistake(("optimised", key, index), message, hint=hint)
 
 
 def _toolchain_names(catalog: Catalog, named: Named) -> Iterator[Mistake]:
