@@ -6,7 +6,7 @@
     strict_apply.py remove --tree DIR --path PATH [--replaces BLOB]
 
 All take --upstream TEXT, which a message then names, and --record FILE, to which what was done is appended as one line
-of JSON. Standard library only, Python 3.6 and newer: it runs with the base image's own python3.
+of JSON. Standard library only, Python 3.6 and newer: it runs with the python3 of any base image.
 """
 
 import argparse
