@@ -12,11 +12,10 @@ from itertools import combinations
 from typing import Any
 
 from builder.recipe.checklog import model_log, model_references
+from builder.recipe.checkplatform import PLATFORM_RULES, toolchain_names, unknown
 from builder.recipe.checksystem import component_ways, model_allocator, platform_tcmalloc, system_allocators
-from builder.recipe.suggest import one_of
 from builder.recipe.text import DataPath, Document, Mistake
 from builder.recipe.types import (
-    ArchiveSource,
     Catalog,
     Copy,
     Edit,
@@ -24,7 +23,6 @@ from builder.recipe.types import (
     Model,
     Origin,
     Patch,
-    Platform,
     Remove,
     SourcesFile,
 )
@@ -46,12 +44,12 @@ Found = Mapping[str, Mapping[str, Named]]
 def check(catalog: Catalog, found: Found, sources: Iterable[tuple[SourcesFile, Document]]) -> Iterator[Mistake]:
     """Yield every mistake between the files of `catalog`."""
     for platform in found["platforms"].values():
-        for platform_rule in _PLATFORM_RULES:
+        for platform_rule in PLATFORM_RULES:
             yield from platform_rule(catalog, platform.value, platform.document)
         system = catalog.systems.get(platform.value.system)
         yield from platform_tcmalloc(platform.value, system, platform.document)
     for toolchain in found["toolchains"].values():
-        yield from _toolchain_names(catalog, toolchain)
+        yield from toolchain_names(catalog, toolchain.value, toolchain.document)
     for component in found["components"].values():
         yield from _component_names(catalog, component)
         yield from component_ways(component.value, dict(catalog.sources), component.document)
@@ -65,189 +63,24 @@ def check(catalog: Catalog, found: Found, sources: Iterable[tuple[SourcesFile, D
     yield from _sources_said_twice(found, sources)
 
 
-def _unknown(doc: Document, path: DataPath, what: str, name: str, known: Iterable[str]) -> Mistake:
-    spelled = ".".join(str(key) for key in path)
-    return doc.mistake(path, f"{spelled}: unknown {what} {name!r}", hint=one_of(name, known))
-
-
-# --- platforms and components --------------------------------------------------------------------
-
-
-def _platform_names(catalog: Catalog, platform: Platform, doc: Document) -> Iterator[Mistake]:
-    if platform.system not in catalog.systems:
-        yield _unknown(doc, ("system",), "system", platform.system, catalog.systems)
-    if platform.python.source not in catalog.sources:
-        path = ("python", "source")
-        yield _unknown(doc, path, "source", platform.python.source, catalog.sources)
-
-
-def _platform_wheels(catalog: Catalog, platform: Platform, doc: Document) -> Iterator[Mistake]:
-    for architecture, names in platform.wheels.items():
-        for index, name in enumerate(names):
-            if name not in catalog.sources:
-                yield _unknown(doc, ("wheels", architecture, index), "source", name, catalog.sources)
-    for key in ("locks", "twin"):
-        other = getattr(platform, key)
-        if other and other not in catalog.platforms:
-            yield _unknown(doc, (key,), "platform", other, catalog.platforms)
-
-
-def _platform_common(catalog: Catalog, platform: Platform, doc: Document) -> Iterator[Mistake]:
-    # Not whether a lock has it: locks are made from these files, and one that is new has none yet.
-    for index, name in enumerate(platform.common):
-        if name in platform.common[:index]:
-            yield doc.mistake(("common", index), f"common.{index}: {name!r} is there twice")
-
-
-def _platform_variants(catalog: Catalog, platform: Platform, doc: Document) -> Iterator[Mistake]:
-    for variant in platform.variants:
-        if not platform.optimised and variant not in ("stock", "lto"):
-            message = f"variants: {variant!r} is there, but `optimised` does not say what it compiles"
-            yield doc.mistake(("variants",), message)
-        elif variant in ("stock", "lto") and variant not in platform.python.compiler:
-            message = f"python.compiler: no compiler for the variant {variant!r}"
-            yield doc.mistake(("python", "compiler"), message)
-
-
-def _platform_compilers(catalog: Catalog, platform: Platform, doc: Document) -> Iterator[Mistake]:
-    if "stock" not in platform.variants:
-        message = "variants: 'stock' is missing; what is compiled is compiled against it"
-        yield doc.mistake(("variants",), message)
-    for variant, name in platform.python.compiler.items():
-        yield from _toolchain(catalog, platform, doc, ("python", "compiler", variant), name, platform.architectures)
-    if platform.optimised:
-        for architecture, name in platform.optimised.toolchain.items():
-            path = ("optimised", "toolchain", architecture)
-            yield from _toolchain(catalog, platform, doc, path, name, (architecture,))
-
-
-def _toolchain(
-    catalog: Catalog, platform: Platform, doc: Document, path: DataPath, name: str, wanted: tuple[str, ...]
-) -> Iterator[Mistake]:
-    """One compiler: it exists, for the platform's system, and for the architectures."""
-    spelled = ".".join(map(str, path))
-    if name not in catalog.toolchains:
-        yield _unknown(doc, path, "toolchain", name, catalog.toolchains)
-        return
-    toolchain = catalog.toolchains[name]
-    missing = [each for each in wanted if each not in toolchain.architectures]
-    if missing:
-        message = f"{spelled}: {toolchain.title} exists for {', '.join(toolchain.architectures)} only"
-        yield doc.mistake(path, message, hint=f"another one for {', '.join(missing)}")
-    if platform.system in catalog.systems and platform.system not in toolchain.systems:
-        message = f"{spelled}: toolchain {name!r} is for {', '.join(toolchain.systems)}, not for {platform.system}"
-        yield doc.mistake(path, message)
-
-
-def _platform_sources(catalog: Catalog, platform: Platform, doc: Document) -> Iterator[Mistake]:
-    if isinstance(catalog.sources.get(platform.python.source), GitSource):
-        message = f"python.source: {platform.python.source!r} is a git source; Python is built from an archive"
-        yield doc.mistake(("python", "source"), message)
-    for architecture, names in platform.wheels.items():
-        for index, name in enumerate(names):
-            if not isinstance(catalog.sources.get(name, None), ArchiveSource | None):
-                message = f"wheels.{architecture}.{index}: {name!r} is no archive source; a wheel is a file"
-                yield doc.mistake(("wheels", architecture, index), message)
-
-
-def _platform_accelerator(catalog: Catalog, platform: Platform, doc: Document) -> Iterator[Mistake]:
-    if platform.accelerator == "npu" and platform.cann is None:
-        yield doc.mistake((), "cann: a platform for NPUs names its CANN release")
-    if platform.base.digest is None and platform.base.bootstrap is None and not platform.base.note:
-        message = "base: a base image without digest says in its note why"
-        yield doc.mistake(("base",), message, hint="add digest: sha256:… or note: …")
-
-
-def _platform_cann(catalog: Catalog, platform: Platform, doc: Document) -> Iterator[Mistake]:
-    """Installers belong to `way: run`, one list for each architecture; each is a file."""
-    cann = platform.cann
-    if cann is None:
-        return
-    for architecture, names in cann.installers.items():
-        for index, name in enumerate(names):
-            path = ("cann", "installers", architecture, index)
-            if name not in catalog.sources:
-                yield _unknown(doc, path, "source", name, catalog.sources)
-            elif not isinstance(catalog.sources[name], ArchiveSource):
-                yield doc.mistake(path, f"cann.installers.{architecture}.{index}: {name!r} is no archive source")
-    missing = [name for name in platform.architectures if name not in cann.installers]
-    if cann.way == "run" and missing:
-        message = f"cann.installers: none for {', '.join(missing)}, and the way is 'run'"
-        yield doc.mistake(("cann",), message)
-    if cann.way != "run" and cann.installers:
-        message = f"cann.installers: the way is {cann.way!r}; installers are for 'run'"
-        yield doc.mistake(("cann", "installers"), message)
-
-
-_OPTIMISED: Mapping[str, tuple[str, ...]] = {"framework": ("pytorch", "torch-npu"), "components": ("wheel",)}
-"""Templates that compile what a platform names there."""
-
-
-def _platform_optimised(catalog: Catalog, platform: Platform, doc: Document) -> Iterator[Mistake]:
-    """Every architecture has its compiler, and what is compiled are components."""
-    optimised = platform.optimised
-    if optimised is None:
-        return
-    missing = [name for name in platform.architectures if name not in optimised.toolchain]
-    if missing:
-        yield doc.mistake(("optimised", "toolchain"), f"optimised.toolchain: none for {', '.join(missing)}")
-    # One text serves all architectures: it names the tools, and the options of one family.
-    families = {catalog.toolchains[name].family for name in optimised.toolchain.values() if name in catalog.toolchains}
-    if len(families) > 1:
-        message = f"optimised.toolchain: of several families: {', '.join(sorted(families))}"
-        yield doc.mistake(("optimised", "toolchain"), message)
-    for key in ("framework", "components"):
-        for index, name in enumerate(getattr(optimised, key)):
-            if name not in catalog.components:
-                yield _unknown(doc, ("optimised", key, index), "component", name, catalog.components)
-            elif (template := catalog.components[name].template) not in _OPTIMISED[key]:
-                message = f"optimised.{key}.{index}: {name!r} is made by the template {template!r}"
-                hint = f"it wants one of: {', '.join(_OPTIMISED[key])}"
-                yield doc.mistake(("optimised", key, index), message, hint=hint)
-
-
-def _toolchain_names(catalog: Catalog, named: Named) -> Iterator[Mistake]:
-    toolchain, doc = named.value, named.document
-    for index, name in enumerate(toolchain.systems):
-        if name not in catalog.systems:
-            yield _unknown(doc, ("systems", index), "system", name, catalog.systems)
-    if toolchain.source and not isinstance(catalog.sources.get(toolchain.source), ArchiveSource):
-        yield _unknown(doc, ("source",), "archive source", toolchain.source, catalog.sources)
-    if toolchain.source and toolchain.packages:
-        yield doc.mistake(("source",), "source: the toolchain comes from packages already")
-    if toolchain.family == "clang" and not (toolchain.tools.linker and toolchain.tools.profdata):
-        message = "tools: clang's LTO and PGO want its own linker and profdata"
-        yield doc.mistake(("tools",), message)
-
-
-_PLATFORM_RULES: tuple[Callable[[Catalog, Platform, Document], Iterator[Mistake]], ...] = (
-    _platform_names,
-    _platform_wheels,
-    _platform_common,
-    _platform_variants,
-    _platform_compilers,
-    _platform_sources,
-    _platform_accelerator,
-    _platform_cann,
-    _platform_optimised,
-)
+# --- components ---------------------------------------------------------------------------------
 
 
 def _component_names(catalog: Catalog, named: Named) -> Iterator[Mistake]:
     component, doc = named.value, named.document
     for index, need in enumerate(component.needs):
         if need != "torch" and need not in catalog.components:
-            yield _unknown(doc, ("needs", index), "component", need, ["torch", *catalog.components])
+            yield unknown(doc, ("needs", index), "component", need, ["torch", *catalog.components])
     for version, origin in component.versions.items():
         for accelerator in ("npu", "cpu"):
             source = getattr(origin, accelerator)
             if source is not None and source not in catalog.sources:
-                yield _unknown(doc, ("versions", version, accelerator), "source", source, catalog.sources)
+                yield unknown(doc, ("versions", version, accelerator), "source", source, catalog.sources)
         yield from _published(doc, version, origin)
         for index, step in enumerate(origin.steps):
             path = ("versions", version, "steps", index)
             if isinstance(step, Patch | Copy) and step.source not in catalog.sources:
-                yield _unknown(doc, (*path, "source"), "source", step.source, catalog.sources)
+                yield unknown(doc, (*path, "source"), "source", step.source, catalog.sources)
             if step.when:
                 message = f"versions.{version}.steps.{index}.when: options belong to a model, a component has none"
                 yield doc.mistake((*path, "when"), message, hint="move the step to the model")
@@ -295,7 +128,7 @@ def cycle(needs: Mapping[str, Iterable[str]]) -> tuple[str, ...]:
 
 def _model_names(catalog: Catalog, model: Model, doc: Document) -> Iterator[Mistake]:
     if model.platform not in catalog.platforms:
-        yield _unknown(doc, ("platform",), "platform", model.platform, catalog.platforms)
+        yield unknown(doc, ("platform",), "platform", model.platform, catalog.platforms)
     named: list[tuple[DataPath, str]] = [
         (("readme", "source"), model.readme.source),
         (("tree", "source"), model.tree.source),
@@ -304,7 +137,7 @@ def _model_names(catalog: Catalog, model: Model, doc: Document) -> Iterator[Mist
     named += [(("components", i, "source"), use.source) for i, use in enumerate(model.components)]
     for path, source in named:
         if source and source not in catalog.sources:
-            yield _unknown(doc, path, "source", source, catalog.sources)
+            yield unknown(doc, path, "source", source, catalog.sources)
 
 
 def _model_trees(catalog: Catalog, model: Model, doc: Document) -> Iterator[Mistake]:
@@ -327,28 +160,28 @@ def _model_components(catalog: Catalog, model: Model, doc: Document) -> Iterator
     for index, use in enumerate(model.components):
         component = catalog.components.get(use.name)
         if component is None:
-            yield _unknown(doc, ("components", index, "name"), "component", use.name, catalog.components)
+            yield unknown(doc, ("components", index, "name"), "component", use.name, catalog.components)
         elif use.version not in component.versions:
             path = ("components", index, "version")
-            yield _unknown(doc, path, f"version of {use.name}", use.version, component.versions)
+            yield unknown(doc, path, f"version of {use.name}", use.version, component.versions)
     used = {use.name for use in model.components}
     for index, overlay in enumerate(model.overlays):
         if overlay.component not in used:
             path = ("overlays", index, "component")
-            yield _unknown(doc, path, "component of this model", overlay.component, used)
+            yield unknown(doc, path, "component of this model", overlay.component, used)
 
 
 def _model_options(catalog: Catalog, model: Model, doc: Document) -> Iterator[Mistake]:
     options = {option.name: option for option in model.options}
     for index, option in enumerate(model.options):
         if option.default not in option.choices:
-            yield _unknown(doc, ("options", index, "default"), "choice", option.default, option.choices)
+            yield unknown(doc, ("options", index, "default"), "choice", option.default, option.choices)
     for path, when in _conditions(model):
         for name, choice in when.items():
             if name not in options:
-                yield _unknown(doc, (*path, name), "option", name, options)
+                yield unknown(doc, (*path, name), "option", name, options)
             elif choice not in options[name].choices:
-                yield _unknown(doc, (*path, name), "choice", choice, options[name].choices)
+                yield unknown(doc, (*path, name), "choice", choice, options[name].choices)
 
 
 def _model_said_twice(catalog: Catalog, model: Model, doc: Document) -> Iterator[Mistake]:
@@ -400,7 +233,7 @@ def _model_pins(catalog: Catalog, model: Model, doc: Document) -> Iterator[Mista
     for platform in model.requirements.conflicts:
         if platform not in catalog.platforms:
             path = ("requirements", "conflicts", platform)
-            yield _unknown(doc, path, "platform", platform, catalog.platforms)
+            yield unknown(doc, path, "platform", platform, catalog.platforms)
 
 
 _MODEL_RULES: tuple[Callable[[Catalog, Model, Document], Iterator[Mistake]], ...] = (
