@@ -75,13 +75,18 @@ _TABLE: tuple[tuple[str, str], ...] = (
     ),
     (
         (
-            r"digest mismatch|DO NOT MATCH THE HASHES|[Hh]ash mismatch|computed checksum did NOT match"
+            r"digest mismatch|DO NOT MATCH THE HASHES|(?<!\()[Hh]ash mismatch|computed checksum did NOT match"
             r"|checksum.*mismatch|sha256sum: WARNING"
         ),
         (
             "the file is not the one that was pinned: a mirror that rewrites files, or a moved upstream file. "
             "Do not change the pin before you know which"
         ),
+    ),
+    (
+        # LLVM of a profile; `(hash mismatch)` is no file's.
+        r"function control flow change detected",
+        "the profile was made from another source or other options: make it again",
     ),
     (
         r"exec format error",

@@ -49,6 +49,7 @@ def test_a_source_stage_says_what_to_do_without_the_host() -> None:
         ("Cannot connect to the Docker daemon at unix:///var/run/docker.sock", "systemctl start docker"),
         ("failed to get layer sha256:e92918: layer does not exist", "start the engine anew"),
         ("stat /var/lib/docker/overlay2/ojt796: no such file or directory", "docker builder prune --all"),
+        ("warning: a.c: function control flow change detected (hash mismatch) f Hash = 7", "make it again"),
         ("docker: 'buildx' is not a docker command.", "docker-buildx"),
         ("unknown flag: --progress", "docker-buildx"),
         ("toomanyrequests: You have reached your pull rate limit", "docker login"),
