@@ -505,5 +505,7 @@ def test_component_versions(name: str) -> None:
 @pytest.mark.parametrize("path", sorted(shipped()))
 def test_no_machine_is_named(path: str) -> None:
     text = shipped()[path].decode()
-    assert not re.search(r"/home/|(?<!toolset-17)/root/|/work/|127\.0\.0\.1|localhost(?!/drivebuild/base:)|/tmp/(?!gcov)", text)
+    assert not re.search(
+        r"/home/|(?<!toolset-17)/root/|/work/|127\.0\.0\.1|localhost(?!/drivebuild/base:)|/tmp/(?!gcov)", text
+    )
     assert "\t" not in text

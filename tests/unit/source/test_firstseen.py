@@ -34,9 +34,11 @@ A, B = "a" * 64, "b" * 64
 TODAY = "2026-11-21"
 WHEEL = "https://example.org/wheel.whl"
 WEIGHT = "https://example.org/weight.pth"
+EULA = '{name: cann, url: "https://example.org/eula"}'
 SOURCES = f"""{{
   wheel: {{type: archive, url: "{WHEEL}", sha256: null}},
-  runfile: {{type: archive, url: "https://example.org/cann.run", sha256: null, eula: {{name: cann, url: "https://example.org/eula"}}, referer: "https://example.org/"}},
+  runfile: {{type: archive, url: "https://example.org/cann.run", sha256: null, eula: {EULA},
+            referer: "https://example.org/"}},
   known: {{type: archive, url: "https://example.org/known.tgz", sha256: {A}}},
   toy-source: {{type: git, url: "https://example.org/toy.git", commit: {"e" * 40}}}}}"""
 WEIGHTS = f"""[
