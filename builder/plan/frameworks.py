@@ -83,7 +83,8 @@ def _build_stage(scope: Scope, use: ComponentUse, component: Component, names: t
         "tag": f"cp{scope.series.replace('.', '')}",
         "runtime": RUNTIME,
         "environment": dict(sorted(component.environment.items())),
-        "wheels": needs,
+        # PyTorch stands on no other wheel, and its template asks for none.
+        **({"wheels": needs} if needs else {}),
         "room": {"memory": memory, "disk": disk, "each": each},
         **optimised(scope, use.name),
     }

@@ -146,6 +146,8 @@ def torch_stages(scope: Scope) -> Iterator[StageSpec]:
         "adapter": _adapter(scope),
         "wheels": wheels,
         "built": (),
+        "replaced": (),
+        "runtime": "",
     }
     packages = ["packages-framework"]
     yield _packages("framework")
