@@ -56,7 +56,8 @@ def named(distribution: str) -> str:
 def known_groups(plan: Plan) -> Groups:
     """Return whose the plan's distributions are."""
     inputs = {stage.name: stage.inputs for stage in plan.stages}
-    torch, env = inputs.get("torch", {}), inputs.get("env", {})
+    torch = inputs.get("torch-full", inputs.get("torch", {}))
+    env = inputs.get("env", {})
     cann = plan.platform.cann
     return Groups(
         framework=_names(torch.get("requirements", ())),
@@ -88,7 +89,8 @@ def component_of(layer: Layer | None, group: str, groups: Groups) -> str:
         return f"{WHEEL} {groups.wheels[plain]}"
     if plain in groups.adapter:
         return ADAPTER
-    return FRAMEWORK if plain in groups.framework or (layer is not None and layer.stage == "torch") else PACKAGES
+    stage = layer.stage if layer is not None else None
+    return FRAMEWORK if plain in groups.framework or stage in ("torch", "torch-full") else PACKAGES
 
 
 def _of_path(layer: Layer | None, path: str, groups: Groups) -> str:

@@ -26,7 +26,7 @@ __all__ = [
 SCHEMA = 1
 SHOWN = 25
 """Rows of the largest parts in a terminal."""
-FRAMEWORK_STAGE = "torch"
+FRAMEWORK_STAGES = ("torch", "torch-full")
 
 
 def amount(count: int) -> str:
@@ -85,9 +85,9 @@ def notes(footprint: Footprint, plan: Plan) -> Iterator[str]:
     if unknown:
         size = amount(sum(layer.size for layer in unknown))
         yield f"{len(unknown)} layers ({size}) are of no stage of today's: the image is of another state of the recipes"
-    elif framework := footprint.of_stage(FRAMEWORK_STAGE):
+    elif framework := sum(map(footprint.of_stage, FRAMEWORK_STAGES)):
         yield (
-            f"the layers of stage {FRAMEWORK_STAGE}: {amount(framework)}; "
+            f"the layers of the framework: {amount(framework)}; "
             f"all others: {amount(footprint.size - framework)}"
         )
     cuda = sum(part.bytes for part in footprint.parts if part.component == CUDA)

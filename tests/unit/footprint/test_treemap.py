@@ -122,4 +122,4 @@ def test_what_is_said_of_cuda_and_of_what_is_hidden(plan: Plan) -> None:
     said = "\n".join(notes(footprint(part("framework", "torch", 900, 10), part("CUDA libraries", "n", 5000)), plan))
     assert "hidden by a later layer that writes or removes the same files: 10 B" in said
     assert "CUDA libraries, 5.0 kB: the package index has torch 2.1.0 for x86_64 with CUDA alone" in said
-    assert "the layers of stage torch: 5.9 kB; all others: 0 B" in said
+    assert "the layers of the framework: 5.9 kB; all others: 0 B" in said
