@@ -86,10 +86,7 @@ def notes(footprint: Footprint, plan: Plan) -> Iterator[str]:
         size = amount(sum(layer.size for layer in unknown))
         yield f"{len(unknown)} layers ({size}) are of no stage of today's: the image is of another state of the recipes"
     elif framework := sum(map(footprint.of_stage, FRAMEWORK_STAGES)):
-        yield (
-            f"the layers of the framework: {amount(framework)}; "
-            f"all others: {amount(footprint.size - framework)}"
-        )
+        yield (f"the layers of the framework: {amount(framework)}; all others: {amount(footprint.size - framework)}")
     cuda = sum(part.bytes for part in footprint.parts if part.component == CUDA)
     if cuda:
         yield f"{CUDA}, {amount(cuda)}: {_why_cuda(plan)}"
