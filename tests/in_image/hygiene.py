@@ -86,6 +86,7 @@ left = [p for p in left if p not in allowed_tmp]
 report("hygiene no build trees", not left, left[:10])
 # What the stage `toolchain` has: its own folder, and the compilers that it installs. CANN brings others of its own.
 prefixes = ["/opt/bisheng", "/opt/openEuler"] + [f"/usr/lib/{n}" for n in entries("/usr/lib") if n.startswith("llvm-")]
+prefixes = [p for p in prefixes if os.path.isdir(under(p))]
 compilers = [p for prefix in prefixes for p in walk(prefix, ["clang", "clang-[0-9]*", "lld", "llvm-profdata"])]
 compilers += ["/opt/toolchain"] if os.path.lexists(under("/opt/toolchain")) else []
 report("hygiene no compiler of a builder stage", not compilers, compilers[:10])
