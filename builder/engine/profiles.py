@@ -21,6 +21,8 @@ __all__ = ["FILE", "Compiler", "Profile", "Provenance", "all_profiles", "find_pr
 
 FILE = "default.profdata"
 """The name that torch_npu's own build looks for, too."""
+MAGIC = b"\xfflprofi\x81"
+"""How LLVM's indexed profiles begin (llvm/include/llvm/ProfileData/InstrProf.h)."""
 PROVENANCE = "provenance.json"
 _SHA = re.compile(r"[0-9a-f]{8,64}\Z")
 
@@ -177,14 +179,20 @@ def _named(wanted: str) -> Profile:
     path = Path(wanted)
     folder, file = (path, path / FILE) if path.is_dir() else (path.parent, path)
     try:
-        digest = hashlib.sha256(file.read_bytes()).hexdigest()
-        empty = not file.stat().st_size
+        content = file.read_bytes()
     except OSError as error:
         raise UsageError(
             f"--profile {wanted}: {file}: {error.strerror}", hint="a file, a folder or a sha256"
         ) from error
-    if empty:
+    if not content:
         raise UsageError(f"--profile {wanted}: {file} is empty")
+    if not content.startswith(MAGIC):
+        # What is kept goes into builds: any other file of the caller's must not.
+        raise UsageError(
+            f"--profile {wanted}: {file} is no merged profile of LLVM",
+            hint="raw ones become one by `drivebuild profile`, or the compiler's own `llvm-profdata merge`",
+        )
+    digest = hashlib.sha256(content).hexdigest()
     told = _read(folder)
     if told and told.sha256 == digest:
         return keep(file, told.provenance)

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from builder.engine.profiles import FILE, Compiler, Profile, Provenance, all_profiles, find_profile, keep
+from builder.engine.profiles import FILE, MAGIC, Compiler, Profile, Provenance, all_profiles, find_profile, keep
 from builder.errors import BuildError, UsageError
 from builder.plan.make import make_plan
 from builder.plan.optimise import fingerprint
@@ -109,18 +109,21 @@ def test_one_is_named_by_its_sha256(use: Plan, tmp_path: Path) -> None:
 def test_one_is_named_by_its_path(use: Plan, tmp_path: Path) -> None:
     file = tmp_path / "brought" / FILE
     file.parent.mkdir()
-    file.write_bytes(b"mine")
+    file.write_bytes(MAGIC + b"mine")
     for path in (file, file.parent):
         found = find_profile(use, str(path))
-        assert (found.folder / FILE).read_bytes() == b"mine"
-        assert found.provenance == Provenance(sha256=hashlib.sha256(b"mine").hexdigest())
-    told = {"sha256": hashlib.sha256(b"told").hexdigest(), "fingerprint": {"mmcv": "0" * 64}}
-    file.write_bytes(b"told")
+        assert (found.folder / FILE).read_bytes() == MAGIC + b"mine"
+        assert found.provenance == Provenance(sha256=hashlib.sha256(MAGIC + b"mine").hexdigest())
+    told = {"sha256": hashlib.sha256(MAGIC + b"told").hexdigest(), "fingerprint": {"mmcv": "0" * 64}}
+    file.write_bytes(MAGIC + b"told")
     (file.parent / "provenance.json").write_text(json.dumps(told))
     with pytest.raises(BuildError, match="mmcv has another source"):
         find_profile(use, str(file))
     file.write_bytes(b"")
     with pytest.raises(UsageError, match="is empty"):
+        find_profile(use, str(file))
+    file.write_bytes(b"root:x:0:0")
+    with pytest.raises(UsageError, match="is no merged profile of LLVM"):
         find_profile(use, str(file))
     with pytest.raises(UsageError, match="No such file"):
         find_profile(use, str(tmp_path / "nowhere"))
