@@ -171,7 +171,7 @@ cp --dereference /usr/lib/aarch64-linux-gnu/libgomp.so.1 {LIBGOMP}
 def test_tcmalloc_is_compiled_for_aarch64_with_pages_of_64_kib(allocators: str, tmp_path: Path) -> None:
     script = """\
 LD_PRELOAD=/opt/drivebuild/libtcmalloc.so MALLOCSTATS=1 /bin/true 2>&1 | grep 'Tcmalloc page size'
-realpath /opt/drivebuild/libtcmalloc.so
+readlink /opt/drivebuild/libtcmalloc.so
 ls /opt/gperftools/share/doc/gperftools/copyright
 uname -m
 """
