@@ -23,6 +23,12 @@ def recipes(tmp_path: Path) -> Path:
     base = debian[debian.index("base:\n") : debian.index("python:\n")]
     text = shipped[: shipped.index("base:\n")] + base + shipped[shipped.index("cann:\n") :]
     text = text.replace("system: openeuler-22.03", "system: debian-12")
+    # Its compilers are openEuler's.
+    text = (
+        text[: text.index("variants:")]
+        + "variants: [stock, lto]\n"
+        + text[text.index("# The same Python, framework") :]
+    )
     start = text.index("  packages: [")
     text = text[:start] + "  packages: [findutils]" + text[text.index("]", start) + 1 :]
     (tmp_path / "recipes" / "platforms").mkdir(parents=True)
