@@ -16,7 +16,7 @@ from builder.errors import BuildError
 from builder.plan.allocator import ALLOCATORS, TCMALLOC
 from builder.plan.compiled_by import TOOLCHAIN
 from builder.plan.optimise import compiled
-from builder.plan.stage import Plan, StageSpec
+from builder.plan.stage import TARGETS, Plan, StageSpec
 from builder.recipe.types import Catalog
 
 __all__ = ["Check", "Probe", "expectations", "probes", "run_probe"]
@@ -124,8 +124,7 @@ def _compiled(plan: Plan, catalog: Catalog, architecture: str) -> dict[str, Any]
     if not stages:
         return {}
     members = _stage(plan, TOOLCHAIN).inputs["members"]
-    target = {"x86_64": "amd64", "aarch64": "arm64"}[architecture]
-    recipe = json.loads(members.get(TOOLCHAIN, members.get(f"{TOOLCHAIN}-{target}"))["recipe"])
+    recipe = json.loads(members.get(TOOLCHAIN, members.get(f"{TOOLCHAIN}-{TARGETS[architecture]}"))["recipe"])
     return {
         "level": stages[0].inputs["optimise"]["level"],
         "compiler": [recipe["marker"] or "clang", recipe["version"]],

@@ -8,11 +8,14 @@ from collections.abc import Mapping
 import msgspec
 
 from builder.footprint.layers import Layer
+from builder.plan.optimise import TORCH
 from builder.plan.stage import Plan
 
-__all__ = ["CUDA", "FRAMEWORK", "Groups", "component_of", "known_groups", "named"]
+__all__ = ["CUDA", "FRAMEWORK", "FRAMEWORK_STAGES", "Groups", "component_of", "known_groups", "named"]
 
 BASE, SYSTEM, CANN, PYTHON = "base image", "system packages", "CANN", "Python"
+FRAMEWORK_STAGES = ("torch", TORCH)
+"""As published; as compiled, which stands on what it replaces."""
 FRAMEWORK, CUDA, ADAPTER, PACKAGES = "framework", "CUDA libraries", "adapter", "model packages"
 WHEEL = "wheel"
 OVERLAY, TREE, ALLOCATOR, JOBS, RECORDS = "overlay", "source tree", "allocators", "job scripts", "locks and manifest"
@@ -56,7 +59,7 @@ def named(distribution: str) -> str:
 def known_groups(plan: Plan) -> Groups:
     """Return whose the plan's distributions are."""
     inputs = {stage.name: stage.inputs for stage in plan.stages}
-    torch = inputs.get("torch-full", inputs.get("torch", {}))
+    torch = next((inputs[name] for name in reversed(FRAMEWORK_STAGES) if name in inputs), {})
     env = inputs.get("env", {})
     cann = plan.platform.cann
     return Groups(
@@ -90,7 +93,7 @@ def component_of(layer: Layer | None, group: str, groups: Groups) -> str:
     if plain in groups.adapter:
         return ADAPTER
     stage = layer.stage if layer is not None else None
-    return FRAMEWORK if plain in groups.framework or stage in ("torch", "torch-full") else PACKAGES
+    return FRAMEWORK if plain in groups.framework or stage in FRAMEWORK_STAGES else PACKAGES
 
 
 def _of_path(layer: Layer | None, path: str, groups: Groups) -> str:

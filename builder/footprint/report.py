@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from builder.footprint.components import CUDA
+from builder.footprint.components import CUDA, FRAMEWORK_STAGES
 from builder.footprint.measure import Footprint, Part
 from builder.footprint.together import Together
 from builder.plan.stage import Plan
@@ -26,7 +26,6 @@ __all__ = [
 SCHEMA = 1
 SHOWN = 25
 """Rows of the largest parts in a terminal."""
-FRAMEWORK_STAGES = ("torch", "torch-full")
 
 
 def amount(count: int) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from builder.plan.locks import Pinned, merged
 from builder.plan.optimise import framework_stage
 from builder.plan.scope import PYTHON_STOCK, Scope
-from builder.plan.stage import StageSpec
+from builder.plan.stage import StageSpec, packages_stage
 
 __all__ = ["COMMON", "COMMON_PACKAGES", "below_env", "common_packages", "common_stages", "own_packages"]
 
@@ -47,8 +47,7 @@ def common_stages(scope: Scope) -> Iterator[StageSpec]:
     """Yield the stage and the one that a folder of its packages may stand for; nothing for a model without them."""
     if below_env(scope) != COMMON:
         return
-    what = "the locked files; then no package index is asked"
-    yield StageSpec(name=COMMON_PACKAGES, template="packages", base="scratch", inputs={"what": what})
+    yield packages_stage(COMMON_PACKAGES)
     # The stock Python, whatever the variant: another one must not move this layer.
     inputs = {
         "python": PYTHON_STOCK,

@@ -24,7 +24,6 @@ __all__ = [
     "env_stage",
     "image_stage",
     "overlay_stages",
-    "packages_stage",
     "tree_stage",
 ]
 
@@ -32,12 +31,6 @@ MODEL_PACKAGES = "packages-model"
 # The program of a command, or of one inside `bash -c`; not the configurations it reads, which a smoke test reads, too.
 _SCRIPT = re.compile(r"\b(?:bash|sh|python3?) (\S+\.(?:py|sh))(?=\s|\Z)")
 VENV_SITE = "/opt/venv/lib/python{series}/site-packages"
-
-
-def packages_stage() -> StageSpec:
-    """Return the stage that a folder of the model's own packages may stand for."""
-    what = "the locked files; then no package index is asked"
-    return StageSpec(name=MODEL_PACKAGES, template="packages", base="scratch", inputs={"what": what})
 
 
 def env_stage(scope: Scope) -> StageSpec:

@@ -14,7 +14,7 @@ from builder.plan.allocator import allocators_stage
 from builder.plan.common import common_stages
 from builder.plan.components import component_stages
 from builder.plan.frameworks import framework_stages
-from builder.plan.image import env_stage, image_stage, overlay_stages, packages_stage, tree_stage
+from builder.plan.image import MODEL_PACKAGES, env_stage, image_stage, overlay_stages, tree_stage
 from builder.plan.manifest import manifest_stage
 from builder.plan.optimise import prover_stages
 from builder.plan.order import in_order
@@ -22,7 +22,7 @@ from builder.plan.scope import Scope, scope_of
 from builder.plan.select import known
 from builder.plan.sources import overrides, source_stages
 from builder.plan.stack import cann_stub_stage, python_stage, system_stages, torch_stages
-from builder.plan.stage import Plan, StageSpec
+from builder.plan.stage import Plan, StageSpec, packages_stage
 from builder.plan.toolchain import toolchain_stages
 from builder.recipe.types import Catalog, Model
 
@@ -100,7 +100,7 @@ def _stages(scope: Scope) -> Iterator[StageSpec]:
         stage = next((use.name for use in scope.uses if scope.template(use) == "tcmalloc"), "")
         yield allocators_stage(scope.system, scope.tcmalloc, scope.os_packages, stage)
     yield from common_stages(scope)
-    yield packages_stage()
+    yield packages_stage(MODEL_PACKAGES)
     yield env_stage(scope)
     tree, overlays = tree_stage(scope), tuple(overlay_stages(scope))
     yield tree

@@ -16,7 +16,7 @@ from builder.errors import PlanError
 from builder.plan.compiled_by import TOOLCHAIN, of_frameworks
 from builder.plan.compilers import compiler_inputs
 from builder.plan.scope import Scope
-from builder.plan.stage import Plan, StageSpec
+from builder.plan.stage import Plan, StageSpec, packages_stage
 from builder.plan.toolchain import tools
 from builder.recipe.types import Variant
 
@@ -106,7 +106,7 @@ def prover_stages(scope: Scope) -> Iterator[StageSpec]:
         yield StageSpec(name=PROVER, template="optimised", base="scratch")
     if scope.variant == "pgo":
         what = "default.profdata and its provenance.json, as `drivebuild profile` leaves them"
-        yield StageSpec(name=PROFILE, template="packages", base="scratch", inputs={"what": what})
+        yield packages_stage(PROFILE, what)
 
 
 def compiled(plan: Plan) -> tuple[StageSpec, ...]:

@@ -9,7 +9,7 @@ from builder.plan.compiled_by import of_python, python_base
 from builder.plan.locks import MACHINES, added, installer_lock, merged
 from builder.plan.scope import OS_PACKAGES, PYTHON_STOCK, Scope, read_lock
 from builder.plan.sources import archive_name
-from builder.plan.stage import StageSpec
+from builder.plan.stage import TARGETS, StageSpec, packages_stage
 from builder.plan.toolchain import tools
 from builder.recipe.types import Toolchain
 
@@ -18,7 +18,6 @@ __all__ = ["CANN", "cann_stub_stage", "python_stage", "system_stages", "torch_st
 CANN = "cann"
 """The stage of what stands in for CANN."""
 _OS_PACKAGES = "the distribution's packages with the signed lists they are in; then no mirror is asked"
-_PACKAGES = "the locked files; then no package index is asked"
 
 
 def system_stages(scope: Scope) -> Iterator[StageSpec]:
@@ -26,7 +25,7 @@ def system_stages(scope: Scope) -> Iterator[StageSpec]:
     system, base = scope.system, scope.platform.base
     image = f"{base.image}@{base.digest}" if base.digest else base.image
     if scope.os_packages:
-        yield StageSpec(name=OS_PACKAGES, template="packages", base="scratch", inputs={"what": _OS_PACKAGES})
+        yield packages_stage(OS_PACKAGES, _OS_PACKAGES)
     plain = "system" if scope.cann_way == "run" else "base"
     inputs: dict[str, Any] = {
         "manager": system.manager,
@@ -41,13 +40,9 @@ def system_stages(scope: Scope) -> Iterator[StageSpec]:
     yield StageSpec(name="build-base", template="build-base", base="base", inputs=inputs, uses=uses, minutes=1)
     installer = {machine: read_lock(scope.catalog, installer_lock(machine)) for machine in MACHINES}
     inputs = {"requirements": merged(installer, MACHINES)}
-    yield _packages("installer")
+    yield packages_stage("packages-installer")
     yield StageSpec(name="uv", template="uv", base="base", inputs=inputs, uses=("packages-installer",))
     yield StageSpec(name="tools", template="tools", base="scratch")
-
-
-def _packages(lock: str) -> StageSpec:
-    return StageSpec(name=f"packages-{lock}", template="packages", base="scratch", inputs={"what": _PACKAGES})
 
 
 def _cann_run_stage(scope: Scope) -> StageSpec:
@@ -55,7 +50,7 @@ def _cann_run_stage(scope: Scope) -> StageSpec:
     cann = scope.platform.cann
     assert cann is not None, "who asks has seen that its way is `run`"  # noqa: S101
     installers = {
-        {"x86_64": "amd64", "aarch64": "arm64"}[architecture]: tuple(
+        TARGETS[architecture]: tuple(
             {"stage": f"src-{name}", "file": archive_name(scope.catalog.sources[name])} for name in names
         )
         for architecture, names in cann.installers.items()
@@ -131,11 +126,8 @@ def _python_lto(toolchain: Toolchain, series: str) -> dict[str, Any]:
 
 def torch_stages(scope: Scope) -> Iterator[StageSpec]:
     """Yield the stage of the framework, what the platform's locks pin for all its models; and its packages."""
-    # BuildKit's names of the architectures; one Dockerfile serves both.
     wheels = {
-        {"x86_64": "amd64", "aarch64": "arm64"}[architecture]: tuple(
-            f"src-{name}" for name in scope.platform.wheels.get(architecture, ())
-        )
+        TARGETS[architecture]: tuple(f"src-{name}" for name in scope.platform.wheels.get(architecture, ()))
         for architecture in scope.platform.architectures
         if scope.platform.wheels
     }
@@ -150,10 +142,10 @@ def torch_stages(scope: Scope) -> Iterator[StageSpec]:
         "runtime": "",
     }
     packages = ["packages-framework"]
-    yield _packages("framework")
+    yield packages_stage("packages-framework")
     if scope.platform.adapter:
         packages.append("packages-adapter")
-        yield _packages("adapter")
+        yield packages_stage("packages-adapter")
     uses = (PYTHON_STOCK, "uv", *packages, *(stage for stages in wheels.values() for stage in stages))
     yield StageSpec(name="torch", template="torch", base="base", inputs=inputs, uses=uses, minutes=3)
 

@@ -8,7 +8,10 @@ from typing import Any
 
 from builder.recipe.types import Architecture, Model, Platform, Variant
 
-__all__ = ["Plan", "StageSpec"]
+__all__ = ["TARGETS", "Plan", "StageSpec", "packages_stage"]
+
+TARGETS: Mapping[str, str] = {"x86_64": "amd64", "aarch64": "arm64"}
+"""BuildKit's names of the architectures, as TARGETARCH has them; one Dockerfile serves both."""
 
 _WORDS: Mapping[Variant, str] = {
     "lto": "--lto",
@@ -34,6 +37,11 @@ class StageSpec:
     uses: tuple[str, ...] = ()
     minutes: int = 0
     """Rough time on two cores; 0 for what takes seconds."""
+
+
+def packages_stage(name: str, what: str = "the locked files; then no package index is asked") -> StageSpec:
+    """Return an empty stage that a folder of `what` may stand for."""
+    return StageSpec(name=name, template="packages", base="scratch", inputs={"what": what})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,8 +13,8 @@ from typing import Any
 from builder.plan.compiled_by import stage_toolchains
 from builder.plan.scope import Scope
 from builder.plan.sources import archive_name
-from builder.plan.stage import StageSpec
-from builder.recipe.types import Architecture, Toolchain
+from builder.plan.stage import TARGETS, StageSpec
+from builder.recipe.types import Toolchain
 
 __all__ = ["RUNTIME", "toolchain_stages", "tools"]
 
@@ -34,8 +34,6 @@ _NAMES: Mapping[str, Mapping[str, str]] = {
     "gcc": {"cc": "gcc", "cxx": "g++", "ar": "gcc-ar", "ranlib": "gcc-ranlib", "nm": "gcc-nm"},
 }
 """What the tools are called in the stage; LLVM's look at the name they are called by."""
-# BuildKit's names of the architectures; one Dockerfile serves both.
-_TARGETS: Mapping[Architecture, str] = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 def tools(toolchain: Toolchain) -> dict[str, str]:
@@ -48,7 +46,7 @@ def toolchain_stages(scope: Scope) -> Iterator[StageSpec]:
     for name, members in stage_toolchains(scope).items():
         different = len({toolchain.name for toolchain in members.values()}) > 1
         told = {
-            f"{name}-{_TARGETS[architecture]}" if different else name: _member(scope, toolchain)
+            f"{name}-{TARGETS[architecture]}" if different else name: _member(scope, toolchain)
             for architecture, toolchain in members.items()
         }
         sources = tuple(dict.fromkeys(member["source"] for member in told.values() if member["source"]))
