@@ -209,7 +209,8 @@ def plan(
 def _shared(context: typer.Context, made: Plan) -> dict[str, tuple[str, ...]]:
     from builder.errors import PlanError
     from builder.plan.make import make_plan
-    from builder.plan.share import sharers
+    from builder.render.keys import sharers
+    from builder.source.catalog import read_templates
 
     settings: Settings = context.obj
     catalog = settings.catalog()
@@ -225,7 +226,7 @@ def _shared(context: typer.Context, made: Plan) -> dict[str, tuple[str, ...]]:
         except PlanError:
             # Another model that cannot be planned here shares nothing; its own commands say why.
             continue
-    return sharers(made, others)
+    return sharers(made, others, read_templates())
 
 
 def _plan_data(made: Plan, shared: dict[str, tuple[str, ...]]) -> dict[str, Any]:

@@ -17,11 +17,11 @@ from builder.errors import RecipeError
 from builder.plan.make import make_plan
 from builder.plan.requirements import lock_inputs
 from builder.plan.select import known
-from builder.plan.share import sharers, stage_keys
 from builder.plan.sources import model_sources
 from builder.recipe.types import Catalog, Model
 from builder.render.compose import render_compose
 from builder.render.dockerfile import render_dockerfile, render_stage
+from builder.render.keys import instructions, sharers, stage_digests
 from builder.source.catalog import read_catalog
 
 TEXT = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
@@ -126,18 +126,19 @@ def test_it_shares_what_it_does_not_change(
         if name != NAME and plan.platform.name in (model.platform, *PLATFORMS)
     ]
     assert shipped
-    found = sharers(plan, shipped)
+    found = sharers(plan, shipped, templates)
     alone = {name for name, models in found.items() if not models and not name.startswith("src-")}
     assert {name for name in alone if not OWN.match(name)} == set()
     assert {name for name, models in found.items() if models} >= SHARED & set(plan.names)
     assert set(plan.names) >= SHARED
     # what the key says is what stands in the file
     other = next(item for item in shipped if item.model.name == found["mmcv"][0])
-    keys = stage_keys(other)
+    keys = stage_digests(other, templates)
+    own = stage_digests(plan, templates)
     texts = {stage.name: render_stage(stage, templates) for stage in other.stages}
     for stage in plan.stages:
-        if stage_keys(plan)[stage.name] == keys.get(stage.name):
-            assert render_stage(stage, templates) == texts[stage.name], stage.name
+        if own[stage.name] == keys.get(stage.name):
+            assert instructions(render_stage(stage, templates)) == instructions(texts[stage.name]), stage.name
 
 
 def test_the_shipped_models_stay_as_they_are(six: Catalog, catalog: Catalog, templates: dict[str, str]) -> None:

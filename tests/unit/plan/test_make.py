@@ -12,11 +12,11 @@ from support.locks import with_locks
 
 from builder.errors import PlanError
 from builder.plan.make import make_plan
-from builder.plan.share import sharers, stage_keys
 from builder.plan.stage import Plan
 from builder.recipe.load import load
 from builder.recipe.types import Catalog, ComponentUse
 from builder.render.dockerfile import render_stage
+from builder.render.keys import sharers
 
 OWN = re.compile(r"^(env|tree|manifest|image|overlay-.*)$")
 """Stages in which a model may stand; and the components that it changes, which each test names."""
@@ -232,19 +232,13 @@ def test_lto_changes_python_env_and_what_names_the_variant_only(
         assert stock["env"] != lto["env"]
 
 
-def test_sharers_says_what_the_text_says(catalog: Catalog) -> None:
+def test_sharers_says_what_the_text_says(catalog: Catalog, templates: dict[str, str]) -> None:
     plans = [make_plan(catalog, name, platform="debian-12-cpu") for name in catalog.models]
-    found = sharers(plans[0], plans)
+    found = sharers(plans[0], plans, templates)
     others = tuple(plan.model.name for plan in plans[1:])
     assert found["mmcv"] == found["torch"] == found["python-stock"] == others
     assert found["image"] == found["tree"] == ()
     assert plans[0].model.name not in {name for names in found.values() for name in names}
-
-
-def test_stage_keys_see_changes_below() -> None:
-    before = stage_keys(planned(toy()))
-    after = stage_keys(planned(toy() | {"sources.yaml": toy()["sources.yaml"].replace("b" * 40, "f" * 40)}))
-    assert {name for name in before if before[name] != after[name]} == {"src-ops", "ops", "env", "manifest", "image"}
 
 
 # --- what a change of a recipe re-runs -----------------------------------------------------------
