@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -11,9 +13,11 @@ from builder.engine.folders import build_folder
 from builder.engine.log import unwritable
 from builder.engine.state import EXPORT
 
-__all__ = ["BuildRecord", "StageRecord", "read_record", "write_record"]
+__all__ = ["DOCKERFILE", "RECORD", "BuildRecord", "Difference", "StageRecord", "read_record", "write_record"]
 
 RECORD = "record.json"
+DOCKERFILE = "Dockerfile"
+"""Beside the record: the text that the newest build which succeeded was made from."""
 KEPT_LOGS = 10
 
 
@@ -23,6 +27,17 @@ class StageRecord(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     state: str
     seconds: float
+
+
+class Difference(msgspec.Struct, frozen=True, kw_only=True):
+    """A stage that did not do what was predicted, and why."""
+
+    stage: str
+    did: Literal["run", "cached"]
+    reason: Literal["content", "evicted", "elsewhere", "shared", "unknown"]
+    """`content`: what it needs was made again, with the same bytes. `evicted`: the builder no longer had it.
+    `elsewhere`: the builder had it, from a build of which there is no record here."""
+    text: str
 
 
 class BuildRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,6 +62,28 @@ class BuildRecord(msgspec.Struct, frozen=True, kw_only=True):
     sources: tuple[str, ...] = ()
     """Sources that were replaced by local folders: such an image is not what the recipe pins."""
     arguments: tuple[str, ...] = ()
+    digests: Mapping[str, str] = {}
+    """What was asked for, by stage of the plan: builder/render/keys.py. Older records have none."""
+    keys: Mapping[str, str] = {}
+    """What BuildKit goes by, by stage of the Dockerfile: builder/render/cachekeys.py."""
+    bases: Mapping[str, str] = {}
+    """The images it stands on, by their names in the Dockerfile, with the ids that they had in the engine."""
+    contexts: Mapping[str, str] = {}
+    """Folders that stood for stages, by stage, each with a word for its content."""
+    options: Mapping[str, str] = {}
+    pinned: Mapping[str, str] = {}
+    toolchain: str = ""
+    profile: str = ""
+    architecture: str = ""
+    builder: str = ""
+    """Whose cache it went through: a builder's name, and the engine that it belongs to."""
+    no_cache: bool = False
+    offline: bool = False
+    predicted: tuple[str, ...] | None = None
+    """Stages that were said to run before it began; None where nothing was known about the builder's cache."""
+    executed: tuple[str, ...] = ()
+    differences: tuple[Difference, ...] = ()
+    """Between the two, for a build that succeeded. Empty where they are equal."""
     verified_on_hardware: bool = False
     """Nobody has run it on an Ascend device on drivebuild's behalf."""
 
