@@ -1,91 +1,13 @@
-"""A small Dockerfile parser: enough to count instructions, see heredocs and take RUN bodies apart.
-
-It follows BuildKit's rules: comment lines vanish (also between continued lines), a line that ends in a backslash goes
-on, and `<<WORD` in COPY begins a heredoc whose body ends at a line that is exactly WORD.
-"""
+"""What tests ask of a Dockerfile, over the parser of builder/render/parsed.py."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 
-_HEREDOC = re.compile(r"(?:^|\s)<<(-?)(?P<quote>['\"]?)(?P<word>\w+)(?P=quote)(?=\s|$)")
-_FLAG = re.compile(r"^--[a-z]+(=\S*)?\s+")
+from builder.render.parsed import Heredoc, Instruction, parse
 
-
-@dataclass(frozen=True)
-class Heredoc:
-    """One heredoc: its delimiter and its lines."""
-
-    delimiter: str
-    lines: tuple[str, ...]
-    closed: bool
-
-
-@dataclass(frozen=True)
-class Instruction:
-    """One instruction: its word, the rest of it as one line, the lines it was written on, its heredocs."""
-
-    kind: str
-    text: str
-    line: int
-    heredocs: tuple[Heredoc, ...] = ()
-
-    @property
-    def flags(self) -> tuple[str, ...]:
-        """Return `--mount=…` and its like."""
-        found, rest = [], self.text
-        while match := _FLAG.match(rest):
-            found.append(match.group().strip())
-            rest = rest[match.end() :]
-        return tuple(found)
-
-    @property
-    def body(self) -> str:
-        """Return the text without its flags: of a RUN, what the shell gets."""
-        rest = self.text
-        while match := _FLAG.match(rest):
-            rest = rest[match.end() :]
-        return rest
-
-
-def parse(text: str) -> list[Instruction]:
-    """Return the instructions of a Dockerfile."""
-    lines = text.split("\n")
-    found: list[Instruction] = []
-    index = 0
-    while index < len(lines):
-        start = index
-        if not lines[index].strip() or lines[index].lstrip().startswith("#"):
-            index += 1
-            continue
-        joined = ""
-        while True:
-            line = lines[index]
-            index += 1
-            if joined and (not line.strip() or line.lstrip().startswith("#")):
-                if index >= len(lines):
-                    break
-                continue
-            if line.endswith("\\"):
-                joined += line[:-1]
-                if index < len(lines):
-                    continue
-            else:
-                joined += line
-            break
-        kind, _, rest = joined.strip().partition(" ")
-        heredocs = []
-        if kind.upper() in ("COPY", "ADD"):
-            for match in _HEREDOC.finditer(rest):
-                body = []
-                while index < len(lines) and lines[index] != match["word"]:
-                    body.append(lines[index])
-                    index += 1
-                heredocs.append(Heredoc(match["word"], tuple(body), closed=index < len(lines)))
-                index += 1
-        found.append(Instruction(kind, rest.strip(), start + 1, tuple(heredocs)))
-    return found
+__all__ = ["Heredoc", "Instruction", "Stage", "kinds", "parse", "reached", "stages", "words"]
 
 
 def kinds(text: str) -> list[str]:
