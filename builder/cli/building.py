@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from builder.cli.supply import Supply, Wanted
     from builder.engine.build import Choices
     from builder.engine.compilecache import Folder, Server
+    from builder.engine.snapshot import Asked
     from builder.plan.stage import Plan
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "Sources",
     "Stored",
     "Words",
+    "asked_of",
     "check_progress",
     "choices_of",
     "dockerfile_of",
@@ -97,7 +99,21 @@ def choices_of(settings: Settings, plan: Plan, words: Words) -> Choices:
         no_cache=words.no_cache,
         offline=words.offline,
         retry=_retry(plan, settings, words),
+        asked=asked_of(plan),
     )
+
+
+def asked_of(plan: Plan) -> Asked:
+    """Return digests of what a plan is rendered from."""
+    import hashlib
+
+    from builder.engine.snapshot import Asked
+    from builder.render.keys import stage_digests
+    from builder.source.catalog import read_templates
+
+    texts = read_templates()
+    short = {name: hashlib.sha256(text.encode()).hexdigest()[:12] for name, text in texts.items()}
+    return Asked(digests=stage_digests(plan, texts), templates=short)
 
 
 def dockerfile_of(plan: Plan) -> str:
@@ -140,7 +156,7 @@ def _retry(plan: Plan, settings: Settings, given: Words) -> str:
 
 def wanted_of(choices: Choices, words: Words) -> Wanted:
     """Return what a build wants of stores and mirrors."""
-    from builder.cli.supply import Supply, Wanted
+    from builder.cli.supply import Wanted
 
     return Wanted(
         store=words.store,

@@ -15,13 +15,15 @@ from typing import Literal
 
 from builder import __version__
 from builder.engine.folders import build_folder, make_folder
+from builder.engine.forecast import forecast_of
 from builder.engine.hints import Circumstances, hint_for, joined
 from builder.engine.host import INSTALL, Engine, Facts
 from builder.engine.local import PREFIX, LocalSource
 from builder.engine.log import BuildLog
 from builder.engine.process import Argv, CommandMissingError, Runner
 from builder.engine.progress import Decoder, Event
-from builder.engine.record import BuildRecord, StageRecord, write_record
+from builder.engine.record import BuildRecord, StageRecord
+from builder.engine.snapshot import Asked, remember
 from builder.engine.state import BuildState
 from builder.engine.trust import CaBundle
 from builder.errors import BuildError, UsageError
@@ -31,6 +33,7 @@ from builder.recipe.suggest import one_of
 __all__ = [
     "Choices",
     "Observer",
+    "StageFailedError",
     "build",
     "build_command",
     "build_files",
@@ -71,6 +74,19 @@ class Choices:
     no_cache: bool = False
     retry: str = ""
     """The command line that makes the same choices, for the message of a failure."""
+    asked: Asked = field(default_factory=Asked)
+    """What the Dockerfile was rendered from."""
+
+
+class StageFailedError(BuildError):
+    """A build that buildx ended with an error."""
+
+    def __init__(self, message: str, *, hint: str, stage: str, first: str, log: Path) -> None:
+        super().__init__(message, hint=hint)
+        self.stage = stage
+        """'' where it was none of a stage."""
+        self.first = first
+        self.log = log
 
 
 def target_of(plan: Plan, until: str) -> str:
@@ -179,6 +195,7 @@ class _Run:
     def to_the_end(self) -> BuildRecord:
         check_arguments(self._dockerfile, self._choices)
         _check_architecture(self._plan, self._facts)
+        forecast = forecast_of(self._dockerfile, self._choices, self._target, engine=self._engine, facts=self._facts)
         folder = make_folder(build_folder(self._tag))
         name = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self._start))
         with closing(BuildLog(folder / f"{name}.log")) as log, build_files(self._dockerfile, self._choices) as files:
@@ -194,7 +211,7 @@ class _Run:
             finally:
                 self._finish(outcome, log)
                 record = self._record(outcome, command, log.path, _metadata(files))
-                write_record(record)
+                record = remember(record, forecast, plan=self._plan, dockerfile=self._dockerfile, choices=self._choices)
         if outcome == "failed":
             raise self._error(log.path)
         return record
@@ -264,12 +281,14 @@ class _Run:
             least_free=self._least_free,
         )
         where = f"stage {stage!r} of {self._tag} failed" if stage else f"the build of {self._tag} failed"
-        message = [f"{where}: {_first_line(failure.error) if failure else _last(texts)}"]
+        first = _first_line(failure.error) if failure else _last(texts)
+        message = [f"{where}: {first}"]
         message += [f"  | {line}" for line in lines]
         message.append(f"full log: {log}")
         if known and self._choices.retry:
             message.append(f"retry this stage alone: {self._choices.retry} --until {known}")
-        return BuildError("\n".join(message), hint=hint_for(joined((said, *texts)), about))
+        hint = hint_for(joined((said, *texts)), about)
+        return StageFailedError("\n".join(message), hint=hint, stage=stage, first=first, log=log)
 
 
 def _first_line(text: str) -> str:

@@ -39,6 +39,10 @@ class Facts:
     containerd_store: bool = False
     clock: float | None = None
     """Seconds since the epoch, as the engine's machine says; None when it does not."""
+    id: str = ""
+    """The engine's own name for itself, which it keeps over restarts."""
+    processors: int = 0
+    """Of the engine's machine; 0 when it does not say."""
 
     def free_bytes(self) -> int | None:
         """Return what is free where the engine keeps its images; None when that is on another machine."""
@@ -85,6 +89,8 @@ class Engine:
             driver=str(info.get("Driver", "")),
             containerd_store="io.containerd.snapshotter" in str(info.get("DriverStatus") or ""),
             clock=_seconds(str(info.get("SystemTime") or "")),
+            id=str(info.get("ID") or ""),
+            processors=int(info.get("NCPU") or 0),
         )
 
     def image(self, name: str) -> Image | None:

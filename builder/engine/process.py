@@ -7,6 +7,7 @@ import os
 import selectors
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -95,13 +96,19 @@ class Runner(Protocol):
 
 
 class SystemRunner:
-    """Starts real processes, each in a session of its own, so that an interrupt reaches all of it or nothing."""
+    """Starts real processes, each in a session of its own, so that an interrupt reaches all of it or nothing.
+
+    `stop`, once set, ends what runs as Ctrl-C does: for threads, which no signal reaches.
+    """
+
+    def __init__(self, stop: threading.Event | None = None) -> None:
+        self._stop = stop
 
     def run(self, argv: Argv, *, stdin: bytes = b"", env: Mapping[str, str] | None = None) -> Result:
         """See `Runner.run`."""
         process = _start(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env)
         with _interruptible((process,)):
-            stdout, stderr = process.communicate(stdin)
+            stdout, stderr = _communicate(process, stdin, self._stop)
         return Result(process.returncode, stdout, stderr)
 
     def stream(
@@ -120,7 +127,7 @@ class SystemRunner:
             if process.stdin:
                 process.stdin.write(stdin)
                 process.stdin.close()
-            _drain(process.stdout, feed, tick)
+            _drain(process.stdout, feed, tick, self._stop)
             return process.wait()
 
     def pipe(
@@ -144,7 +151,7 @@ class SystemRunner:
             feed(piece)
 
         with _interruptible((writer, reader)):
-            _drain(writer.stderr, keep, tick)
+            _drain(writer.stderr, keep, tick, self._stop)
             stdout, stderr = reader.communicate()
             return Result(writer.wait(), b"", bytes(kept)), Result(reader.returncode, stdout, stderr)
 
@@ -163,12 +170,31 @@ def _start(argv: Argv, *, env: Mapping[str, str] | None = None, **streams: Any) 
         raise CommandMissingError(argv[0]) from error
 
 
-def _drain(stream: IO[bytes] | None, feed: Feed, tick: float) -> None:
+def _communicate(process: subprocess.Popen[bytes], stdin: bytes, stop: threading.Event | None) -> tuple[bytes, bytes]:
+    if stop is None:
+        return process.communicate(stdin)
+    given: bytes | None = stdin
+    while True:
+        _check(stop)
+        try:
+            return process.communicate(given, timeout=0.25)
+        except subprocess.TimeoutExpired:
+            # What it was given it has, or goes on getting.
+            given = None
+
+
+def _check(stop: threading.Event | None) -> None:
+    if stop is not None and stop.is_set():
+        raise KeyboardInterrupt
+
+
+def _drain(stream: IO[bytes] | None, feed: Feed, tick: float, stop: threading.Event | None = None) -> None:
     if stream is None:
         return
     with selectors.DefaultSelector() as selector:
         selector.register(stream, selectors.EVENT_READ)
         while True:
+            _check(stop)
             if not selector.select(tick):
                 feed(b"")
                 continue

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from builder.engine.progress import Event, Log, Status, Text, Vertex
+from builder.fleet.runs import EXPORT, merged
 
 __all__ = ["EXPORT", "BuildState", "Failure", "StageView", "State"]
 
 State = Literal["waiting", "downloading", "running", "cached", "done", "failed", "cancelled"]
-
-EXPORT = "export"
-"""Name under which writing the image is shown; no Dockerfile stage has it."""
 
 _STEP = re.compile(
     r"\[(?:[a-z0-9]+/[a-z0-9/]+ )?(?P<stage>[^\s\]]+) +(?P<step>\d+)/(?P<steps>\d+)\] (?P<what>.*)", re.DOTALL
@@ -130,6 +128,19 @@ class BuildState:
             if step.stage in by_stage:
                 by_stage[step.stage].append(step)
         return tuple(self._view(name, steps, now) for name, steps in by_stage.items())
+
+    def spans(self, now: float) -> Mapping[str, tuple[tuple[float, float], ...]]:
+        """Return when each stage that ran was at work: intervals in order that do not touch.
+
+        The times are the engine's, in seconds since 1970. A step that another build began counts from this build's own
+        beginning.
+        """
+        found: dict[str, list[tuple[float, float]]] = {}
+        for step in self._steps.values():
+            if step.stage and step.ran:
+                pieces = found.setdefault(step.stage, [])
+                pieces.extend((start, now if end is None else end) for start, end in step.spans.items())
+        return {name: merged(pieces) for name, pieces in found.items()}
 
     @property
     def failure(self) -> Failure | None:
