@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 
 from builder.render.parsed import Instruction, parse
 
-__all__ = ["Given", "StageKey", "cache_keys", "reached"]
+__all__ = ["Given", "StageKey", "cache_keys", "images_named", "reached"]
 
 DIGITS = 32
 _WORKING = ("RUN", "COPY", "ADD", "WORKDIR")
@@ -95,6 +95,23 @@ def reached(keys: Mapping[str, StageKey], target: str) -> tuple[str, ...]:
             wanted.add(name)
             todo += keys[name].needs
     return tuple(name for name in keys if name in wanted)
+
+
+def images_named(dockerfile: str) -> tuple[str, ...]:
+    """Return the images that a text stands on or copies from, each once."""
+    stages, found = {"scratch"}, dict[str, None]()
+    for item in parse(dockerfile):
+        if item.kind.upper() == "FROM":
+            match = _STAGE.match(re.sub(r"^--platform=\S+\s+", "", item.text))
+            names = [match["base"]] if match else []
+            later = {match["name"]} if match and match["name"] else set()
+        else:
+            flags = " ".join(item.flags) if item.kind.upper() in ("RUN", "COPY", "ADD") else ""
+            names, later = [each["name"] for each in _FROM.finditer(flags)], set()
+        # A name with a variable is that of a stage for each architecture.
+        found.update(dict.fromkeys(name for name in names if name not in stages and "$" not in name))
+        stages |= later
+    return tuple(found)
 
 
 class _Reader:
