@@ -1,0 +1,86 @@
+"""What builds have shown of a builder's cache: which keys it has, and which contents turned out to be equal.
+
+One file for each builder, in the state folder. It is a memory and no truth: the builder may have thrown things away
+since, or have more from other hands. A build's record says where the two differed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import msgspec
+from filelock import FileLock
+
+from builder.engine.folders import make_folder, state_folder
+from builder.engine.log import unwritable
+from builder.render.cachekeys import StageKey
+
+__all__ = ["Ledger", "Seen", "ledger_path", "note", "read_ledger"]
+
+LIMIT = 5000
+"""Keys that are kept, the newest first; a matrix of five hundred images has some three thousand."""
+_FORM = 1
+
+
+class Seen(msgspec.Struct, frozen=True, array_like=True):
+    """A stage that a build ran, or had from the cache."""
+
+    stage: str
+    own: str
+    foundation: str
+    contents: tuple[str, ...]
+    when: int
+    """Seconds since 1970."""
+
+
+class Ledger(msgspec.Struct, frozen=True):
+    """All that is known of one builder."""
+
+    form: int = _FORM
+    builder: str = ""
+    seen: Mapping[str, Seen] = {}
+    """By key."""
+    same: Mapping[str, str] = {}
+    """Contents that were equal, to the one that stands for them."""
+
+
+def ledger_path(builder: str) -> Path:
+    """Return the file of a builder. It need not be there."""
+    return state_folder() / "cache" / f"{hashlib.sha256(builder.encode()).hexdigest()[:16]}.json"
+
+
+def read_ledger(builder: str) -> Ledger | None:
+    """Return what is known of a builder; None when nothing is, or nothing that can be read."""
+    try:
+        found = msgspec.json.decode(ledger_path(builder).read_bytes(), type=Ledger)
+    except (OSError, msgspec.MsgspecError):
+        return None
+    return found if found.form == _FORM else None
+
+
+def note(builder: str, keys: Iterable[StageKey], same: Mapping[str, str]) -> None:
+    """Add what a build has shown; two builds at once both do.
+
+    Raises:
+        BuildError: when the folder cannot be written.
+    """
+    path = ledger_path(builder)
+    make_folder(path.parent)
+    now = int(time.time())
+    new = {item.key: Seen(item.name, item.own, item.foundation, item.contents, now) for item in keys if item.works}
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with FileLock(path.with_suffix(".lock")):
+            old = read_ledger(builder) or Ledger()
+            seen = dict(sorted({**old.seen, **new}.items(), key=lambda item: -item[1].when)[:LIMIT])
+            used = {content for item in seen.values() for content in item.contents}
+            kept = {new: old for new, old in {**old.same, **same}.items() if old in used}
+            beside.write_bytes(msgspec.json.encode(Ledger(builder=builder, seen=seen, same=kept)))
+            beside.replace(path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise unwritable(path, error) from error
