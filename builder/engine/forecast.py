@@ -43,6 +43,8 @@ class Forecast:
     """All that the target needs, in the text's order."""
     predicted: tuple[str, ...] | None
     """Those of them that will run; None when nothing is known of the builder's cache."""
+    architecture: str
+    """The engine's, as recipes spell it."""
     bases: Mapping[str, str]
     """Ids of the images that it stands on, as far as the engine has them."""
     ledger: Ledger
@@ -90,6 +92,7 @@ def forecast_of(dockerfile: str, choices: Choices, target: str, *, engine: Engin
         keys=keys,
         stages=stages,
         predicted=predicted,
+        architecture=facts.architecture,
         bases={name: image.id for name, image in images.items()},
         ledger=ledger or Ledger(),
     )

@@ -106,7 +106,7 @@ def remember(record: BuildRecord, forecast: Forecast, *, plan: Plan, dockerfile:
         pinned=plan.pinned,
         toolchain=plan.toolchain,
         profile=plan.profile,
-        architecture=forecast.given.architecture,
+        architecture=forecast.architecture,
         builder=forecast.builder,
         no_cache=choices.no_cache,
         offline=choices.offline,
@@ -214,7 +214,7 @@ def _keep(record: BuildRecord, forecast: Forecast, plan: Plan, dockerfile: str, 
         arguments=dict(choices.arguments),
         offline=choices.offline,
         no_cache=choices.no_cache,
-        architecture=forecast.given.architecture,
+        architecture=forecast.architecture,
         files={name: file for name, (file, _) in files.items()},
     )
     kept = make_folder(folder / FILES)

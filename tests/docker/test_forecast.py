@@ -18,6 +18,7 @@ from builder.engine.process import SystemRunner
 from builder.engine.record import BuildRecord, read_record
 from builder.engine.snapshot import read_dockerfile, read_snapshot
 from builder.errors import BuildError
+from builder.plan.stage import TARGETS
 from builder.render.cachekeys import Given, cache_keys
 
 pytestmark = pytest.mark.docker
@@ -216,7 +217,7 @@ def test_what_the_builder_has_from_elsewhere_and_what_it_has_no_longer(make: Mak
 def forecast_given(record: BuildRecord, same: Mapping[str, str]) -> Given:
     snapshot = read_snapshot(record.tag)
     assert snapshot is not None
-    return Given(images=snapshot.images, contexts=snapshot.contexts, architecture=snapshot.architecture, same=same)
+    return Given(images=snapshot.images, contexts=snapshot.contexts, architecture=TARGETS[snapshot.architecture], same=same)
 
 
 def test_a_failed_build_leaves_what_the_image_was_made_from(make: Make, text: str) -> None:
