@@ -11,6 +11,7 @@ from builder.cli.main import Settings, app
 from builder.errors import DriftError, SourceError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import date
 
     from builder.cli.locksources import Targets
@@ -34,9 +35,10 @@ def lock(
         list[str] | None,
         typer.Option(
             "--update",
-            metavar="NAME",
+            metavar="[NAME]",
             help="A git source: move it to where its branch or tag is now. A model or platform: resolve it anew, also "
-            "what is current. A source without a published checksum: record it anew. `all`: every Python lock.",
+            "what is current. A source without a published checksum: record it anew. `all`: every Python lock. Without "
+            "a name: propose all that can be moved, as the body of a pull request, and write nothing.",
         ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change; write nothing.")] = False,
@@ -45,8 +47,19 @@ def lock(
     ] = "",
     store: Annotated[
         Path | None,
-        typer.Option("--store", metavar="DIR", help="Look there, too, for sources without a published checksum."),
+        typer.Option(
+            "--store",
+            metavar="DIR",
+            help="Look there, too, for sources without a published checksum; a proposal tries patches there.",
+        ),
     ] = None,
+    model: Annotated[
+        str, typer.Option("--model", metavar="M", help="Of a proposal: only what this model's image is made from.")
+    ] = "",
+    write: Annotated[
+        bool, typer.Option("--write", help="Of a proposal: write what needs no person's decision, and say what does.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Of a proposal: print JSON.")] = False,
 ) -> None:
     """Resolve Python dependencies with uv to versions and hashes, for every platform and architecture.
 
@@ -54,11 +67,19 @@ def lock(
     is an error. A lock names no index: uv and pip use the ones they are configured for. The locks of your own recipes
     are written to the last folder given with --recipes.
     """
+    settings: Settings = context.obj
+    if update and "" in update:
+        if names or len(update) > 1 or check or dry_run:
+            hint = "names go behind --update, a model behind --model; without --write nothing is written"
+            raise UsageError("--update without a name proposes all that can be moved", hint=hint)
+        _propose(settings, model, store, _day(exclude_newer), write=write, as_json=as_json)
+        return
+    if model or write or as_json:
+        raise UsageError("--model, --write and --json belong to --update without a name")
     from builder.cli.locksources import choose, record_seen, update_commits
     from builder.source.lock import stale
     from builder.source.store import Store
 
-    settings: Settings = context.obj
     catalog = settings.catalog()
     targets = choose(catalog, names or [], update or [])
     outdated = tuple(stale(targets.locks, catalog.locks))
@@ -76,6 +97,28 @@ def lock(
         number = len(dict.fromkeys((*targets.locks, *targets.renewed)))
         typer.echo(f"{len(wanted)} locks would be written" if dry_run else f"{number} locks are current")
     record_seen(settings, targets, folder, shelf, dry_run=dry_run)
+
+
+def _propose(
+    settings: Settings, model: str, store: Path | None, newest: date | None, *, write: bool, as_json: bool
+) -> None:
+    from builder.cli.lockupdate import propose
+    from builder.source.lock import resolve, write_lock
+
+    def written(item: LockInput, lines: tuple[str, ...]) -> Path:
+        folder = _folder(settings)
+        write_lock(folder, item, lines, newest=newest)
+        return folder / item.path
+
+    propose(
+        settings,
+        model=model,
+        store=store,
+        resolve=lambda item: resolve(item, _uv(settings), newest=newest),
+        write_lock=written,
+        write=write,
+        as_json=as_json,
+    )
 
 
 def _check(todo: tuple[LockInput, ...], unsound: list[str]) -> None:
@@ -135,17 +178,10 @@ def _folder(settings: Settings) -> Path:
 
 def _resolve_one(settings: Settings, item: LockInput, folder: Path | None, newest: date | None) -> None:
     """Resolve one lock and say what changes; without a folder nothing is written."""
-    from builder.engine.process import SystemRunner
     from builder.source.lock import changes, resolve, write_lock
 
-    environment = _environment(settings)
-
-    def runner(argv: tuple[str, ...]) -> tuple[int, str]:
-        done = SystemRunner().run(argv, env=environment)
-        return done.code, f"{done.text}\n{done.complaint}"
-
     typer.echo(f"resolving {item.path} ...")
-    lines = resolve(item, runner, newest=newest)
+    lines = resolve(item, _uv(settings), newest=newest)
     if folder:
         write_lock(folder, item, lines, newest=newest)
     typer.echo(f"          {item.path}: {len(lines)} packages")
@@ -153,6 +189,19 @@ def _resolve_one(settings: Settings, item: LockInput, folder: Path | None, newes
     if before:
         for line in changes(before, lines) or ("no package changes",):
             typer.echo(f"            {line}")
+
+
+def _uv(settings: Settings) -> Callable[[tuple[str, ...]], tuple[int, str]]:
+    """Return what runs uv as the site's network wants it."""
+    from builder.engine.process import SystemRunner
+
+    environment = _environment(settings)
+
+    def run(argv: tuple[str, ...]) -> tuple[int, str]:
+        done = SystemRunner().run(argv, env=environment)
+        return done.code, f"{done.text}\n{done.complaint}"
+
+    return run
 
 
 def _environment(settings: Settings) -> dict[str, str]:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from builder.source.store import Store
     from builder.source.web import Web
 
-__all__ = ["Targets", "choose", "record_seen", "update_commits"]
+__all__ = ["Targets", "asker_of", "choose", "record_seen", "update_commits"]
 
 ALL = "all"
 
@@ -160,10 +160,11 @@ def update_commits(settings: Settings, sources: Mapping[str, GitSource], *, dry_
 def _move(settings: Settings, name: str, source: GitSource) -> _Move | None:
     """Say where a source's ref is now; return the move, if it is one."""
     from builder.source.git import shown_url
-    from builder.source.gitref import history, read_ref, resolve_ref
+    from builder.source.gitlog import history
+    from builder.source.gitref import read_ref, resolve_ref
     from builder.source.repin import definitions
 
-    asker = _asker(settings.network())
+    asker = asker_of(settings.network())
     found = resolve_ref(name, source, asker)
     if found.note:
         typer.echo(f"{name}: {found.note}")
@@ -207,7 +208,8 @@ def _tell_patched(catalog: Catalog, move: _Move) -> None:
         typer.echo(f"{move.name} is patched for, or patches, {', '.join(models)}: run `drivebuild patch check`")
 
 
-def _asker(network: Network) -> Asker:
+def asker_of(network: Network) -> Asker:
+    """Return who asks git servers, by the site's configuration."""
     from builder.engine.process import SystemRunner
     from builder.source.fetch import environment_of
     from builder.source.gitref import Asker

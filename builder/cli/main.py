@@ -120,12 +120,17 @@ class ReportingGroup(TyperGroup):
 
 
 def spelled_out(args: list[str]) -> list[str]:
-    """Return the words with `--lto` as `--lto=python`: it was a flag before it took a value, and may still stand alone.
+    """Return the words with what typer has no option for, a value that may be left out, spelled out.
 
-    Typer has no option whose value may be left out. What follows `--` is another program's.
+    `--lto` is `--lto=python`: it was a flag before it took a value. `--update` before another option, or at the end, is
+    `--update=`. What follows `--` is another program's.
     """
     end = args.index("--") if "--" in args else len(args)
-    return [_ALONE.get(word, word) for word in args[:end]] + args[end:]
+    words = [_ALONE.get(word, word) for word in args[:end]]
+    for at, word in enumerate(words):
+        if word == "--update" and (at + 1 == len(words) or words[at + 1].startswith("-")):
+            words[at] = "--update="
+    return words + args[end:]
 
 
 def report(error: DrivebuildError) -> None:
@@ -209,6 +214,7 @@ from builder.cli import (  # noqa: E402, F401
     doctor,
     fetch,
     inspect,
+    k8s,
     lock,
     patch,
     prepare,

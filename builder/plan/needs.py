@@ -39,6 +39,7 @@ __all__ = [
     "SystemNeed",
     "WeightNeed",
     "plan_needs",
+    "source_need",
 ]
 
 ARCHIVE = "archive"
@@ -275,7 +276,8 @@ def _sources(scope: Scope, architecture: str) -> Iterator[Need]:
     elsewhere = _of_other_architectures(scope, architecture)
     for name in used_sources(scope):
         if name not in elsewhere:
-            yield _source(scope, name, scope.catalog.sources[name], architecture)
+            source = scope.catalog.sources[name]
+            yield source_need(name, source, python=scope.series, architecture=architecture)
 
 
 def _of_other_architectures(scope: Scope, architecture: str) -> set[str]:
@@ -287,7 +289,8 @@ def _of_other_architectures(scope: Scope, architecture: str) -> set[str]:
     return others - own
 
 
-def _source(scope: Scope, name: str, source: Source, architecture: str) -> Need:
+def source_need(name: str, source: Source, *, python: str, architecture: str) -> Need:
+    """Return what one source is fetched as."""
     stage = f"src-{name}"
     match source:
         case GitSource():
@@ -317,7 +320,7 @@ def _source(scope: Scope, name: str, source: Source, architecture: str) -> Need:
                 name=source.package,
                 version=source.version,
                 sha256=source.sha256,
-                python=scope.series,
+                python=python,
                 architecture=architecture,
                 file=source.file,
                 folder=ARCHIVE,

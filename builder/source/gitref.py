@@ -1,23 +1,23 @@
-"""Where a branch or tag points now, and what happened between two commits. Asks a git server; writes no recipe."""
+"""Where a branch or tag points now. Asks a git server; writes no recipe. What lies between is gitlog.py's."""
 
 from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from builder.errors import SourceError
 from builder.recipe.types import GitSource
-from builder.source.git import local_words, network_words, shown_url
+from builder.source.git import network_words, shown_url
 from builder.source.runs import Runner, finished
 
-__all__ = ["Asker", "Found", "Ref", "history", "read_ref", "resolve_ref"]
+__all__ = ["PATIENCE", "Asker", "Found", "Ref", "clean", "essence", "newer_tags", "read_ref", "resolve_ref"]
 
-SHOWN = 30
-"""Commits of a log that are shown."""
+NEWER = 3
+"""Newer tags that are named."""
 _NAME = r"(?P<name>[A-Za-z0-9][A-Za-z0-9._/+@#=-]*)"
 _DATE = r"( of [0-9]{4}-[0-9]{2}-[0-9]{2})?"
 _REF = re.compile(rf"((?P<kind>branch|tag) )?{_NAME}{_DATE}\Z")
@@ -25,7 +25,8 @@ _ADVERTISED = re.compile(r"(?P<commit>[0-9a-f]{40})\t(?P<ref>HEAD|refs/\S+)\Z")
 # A subject is a stranger's text: nothing in it may steer a terminal or turn the direction of what follows.
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 # A host that swallows packets is given up; git itself would wait for ever.
-_PATIENCE = ("-c", "http.lowSpeedLimit=1000", "-c", "http.lowSpeedTime=60")
+PATIENCE = ("-c", "http.lowSpeedLimit=1000", "-c", "http.lowSpeedTime=60")
+_NUMBER = re.compile(r"[0-9]{1,18}")
 _COMPLAINT = ("fatal:", "error:", "remote: fatal:", "remote: error:", "ssh:", "ERROR:")
 
 
@@ -109,9 +110,9 @@ def _advertised(wanted: Ref, url: str, asker: Asker) -> tuple[dict[str, str], st
     with tempfile.TemporaryDirectory(prefix="drivebuild-refs-") as folder:
         # No repository is there, so none is asked: the caller's own may have a remote or a rule of that name.
         words = network_words(Path(folder) / "none", asker.environment)
-        done = finished(asker.runner, (*words, *_PATIENCE, "ls-remote", "--", url, *patterns), program="git")
+        done = finished(asker.runner, (*words, *PATIENCE, "ls-remote", "--", url, *patterns), program="git")
     if done.code != 0:
-        return {}, _essence(done.stderr) or f"git ls-remote ended with {done.code}"
+        return {}, essence(done.stderr) or f"git ls-remote ended with {done.code}"
     rows = (_ADVERTISED.match(line) for line in done.stdout.decode("utf-8", "replace").splitlines())
     return {row["ref"]: row["commit"] for row in rows if row and row["ref"] in patterns}, ""
 
@@ -138,96 +139,40 @@ def _chosen(source: str, wanted: Ref, refs: Mapping[str, str], url: str) -> Foun
     return None
 
 
-def _essence(said: bytes) -> str:
-    lines = [_clean(line.strip()) for line in said.decode("utf-8", "replace").splitlines()]
+def essence(said: bytes) -> str:
+    """Return git's own reason for a failure, in a line."""
+    lines = [clean(line.strip()) for line in said.decode("utf-8", "replace").splitlines()]
     wanted = [line for line in lines if line.startswith(_COMPLAINT)]
     return "; ".join(dict.fromkeys(wanted or lines[-1:]))[:600]
 
 
-def _clean(line: str) -> str:
+def clean(line: str) -> str:
+    """Return a stranger's line without what steers a terminal or turns the direction of text."""
     return _UNPRINTABLE.sub("\ufffd", line)
 
 
-def history(old: str, found: Found, asker: Asker) -> tuple[str, ...]:
-    """Return, as lines for people, what happened between the old commit and the one that was found.
+def newer_tags(source: GitSource, found: Found, asker: Asker) -> tuple[str, ...]:
+    """Return the newest tags that are spelled like the source's own but for larger numbers; none for a branch.
 
-    Raises:
-        SourceError: when the new commit cannot be fetched, or is no commit.
+    `v1.0.0rc4` is followed by `v1.0.0rc6` and not by `v1.1.0`, which is of another form. A server that does not answer
+    has no newer ones: this is said beside what matters, and is no reason to fail.
     """
-    with tempfile.TemporaryDirectory(prefix="drivebuild-log-", ignore_cleanup_errors=True) as folder:
-        log = _Log(Path(folder) / "log.git", found.url, asker)
-        log.bring(old, found)
-        return tuple(log.told(old, found.commit))
+    if not found.ref.startswith("refs/tags/"):
+        return ()
+    own = found.ref.removeprefix("refs/tags/")
+    with tempfile.TemporaryDirectory(prefix="drivebuild-refs-") as folder:
+        words = network_words(Path(folder) / "none", asker.environment)
+        command = (*words, *PATIENCE, "ls-remote", "--tags", "--refs", "--", found.url)
+        done = finished(asker.runner, command, program="git")
+    rows = (_ADVERTISED.match(line) for line in done.stdout.decode("utf-8", "replace").splitlines())
+    names = {row["ref"].removeprefix("refs/tags/") for row in rows if row}
+    newer = {name: _numbers(name) for name in names if _form(name) == _form(own) and _numbers(name) > _numbers(own)}
+    return tuple(sorted(newer, key=newer.__getitem__, reverse=True)[:NEWER])
 
 
-@dataclass(frozen=True, slots=True)
-class _Log:
-    """A repository that has commits and, where the server can leave them out, no files."""
+def _form(tag: str) -> str:
+    return _NUMBER.sub("#", tag)
 
-    repository: Path
-    url: str
-    asker: Asker
 
-    def bring(self, old: str, found: Found) -> None:
-        """Fetch both commits with their history; the old one may be gone.
-
-        Raises:
-            SourceError: when the new one cannot be had or is no commit.
-        """
-        self._local("init", "--quiet", "--bare", "--template=", str(self.repository))
-        self._local("config", "remote.origin.url", self.url)
-        # By the ref's name: some servers hand out no commit by its number.
-        complaint = self._fetch(found.ref)
-        if complaint:
-            raise SourceError(f"{shown_url(self.url)}: {found.ref} cannot be fetched: {complaint}", hint="try again")
-        if not self._has(found.commit):
-            # A branch may have moved since it was asked for; a ref may name a tree or a file, which have no history.
-            message = f"{shown_url(self.url)}: {found.ref} is no commit, or moved this moment: {found.commit}"
-            raise SourceError(message, hint="try again")
-        if not self._has(old):
-            self._fetch(old)
-
-    def told(self, old: str, new: str) -> Iterator[str]:
-        """Yield the lines; both commits' days where one does not come from the other."""
-        if not self._has(old):
-            where = shown_url(self.url)
-            yield f"the old commit is not in {where}: its history was rewritten, or it is another repository"
-            yield f"new: {self._day(new)}"
-            return
-        ahead, behind = self._count(f"{old}..{new}"), self._count(f"{new}..{old}")
-        if behind and ahead:
-            yield "the old commit is not an ancestor of the new one: another line, or history was rewritten"
-        elif behind:
-            number = f"{behind} commit{'s' * (behind > 1)}"
-            yield f"the new commit is {number} before the old one: history was taken back, or the mirror is older"
-        if behind:
-            yield f"old: {self._day(old)}"
-            yield f"new: {self._day(new)}"
-        if ahead:
-            yield f"{ahead} commit{'s' * (ahead > 1)}:"
-            words = ("log", "--oneline", "--no-decorate", "--no-color", f"--max-count={SHOWN}", f"{old}..{new}")
-            yield from (f"  {_clean(line)}"[:200] for line in self._local(*words).splitlines())
-        if ahead > SHOWN:
-            yield f"  and {ahead - SHOWN} more"
-
-    def _fetch(self, what: str) -> str:
-        words = (*network_words(self.repository, self.asker.environment), *_PATIENCE, "fetch", "--quiet", "--no-tags")
-        options = ("--no-write-fetch-head", "--no-auto-maintenance", "--filter=tree:0")
-        done = finished(self.asker.runner, (*words, *options, "origin", f"+{what}:refs/seen/{what}"), program="git")
-        return "" if done.code == 0 else _essence(done.stderr) or f"git fetch ended with {done.code}"
-
-    def _has(self, commit: str) -> bool:
-        words = (*local_words(self.repository), "cat-file", "-t", commit)
-        return finished(self.asker.runner, words, program="git").stdout.strip() == b"commit"
-
-    def _day(self, commit: str) -> str:
-        return f"{commit} of {self._local('log', '-1', '--format=%cs', commit).strip()}"
-
-    def _count(self, commits: str) -> int:
-        return int(self._local("rev-list", "--count", commits))
-
-    def _local(self, *words: str) -> str:
-        done = finished(self.asker.runner, (*local_words(self.repository), *words), program="git")
-        if done.code != 0:
-            raise SourceError(f"git {words[0]} failed: {_essence(done.stderr)}")
-        return done.stdout.decode("utf-8", "replace")
+def _numbers(tag: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in _NUMBER.findall(tag))

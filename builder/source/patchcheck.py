@@ -57,6 +57,8 @@ class Report:
     files: int
     """How many files were looked at."""
     found: tuple[Found, ...]
+    patched: Mapping[tuple[str, str], tuple[str, ...]]
+    """The paths in each patch, by its source and its own path."""
 
 
 def check(checks: Checks, store: Store, cache: Path, runner: Runner) -> Report:
@@ -73,7 +75,7 @@ def check(checks: Checks, store: Store, cache: Path, runner: Runner) -> Report:
         work.prepare(Packs(scratch, cache, runner))
         found = [item for target in checks.targets for item in work.apply(target)]
         steps = Counter(type(step).__name__.lower() for target in checks.targets for step in target.steps)
-        return Report(steps=dict(steps), files=work.files, found=tuple(found))
+        return Report(steps=dict(steps), files=work.files, found=tuple(found), patched=work.patched)
 
 
 def _entries(checks: Checks, store: Store) -> dict[str, Entry]:
@@ -137,7 +139,7 @@ class _Work:
     def __init__(self, checks: Checks, store: Store, entries: Mapping[str, Entry], scratch: Path) -> None:
         self._checks, self._store, self._entries, self._scratch = checks, store, entries, scratch
         self._strict = _strictly()
-        self._patched: dict[tuple[str, str], tuple[str, ...]] = {}
+        self.patched: dict[tuple[str, str], tuple[str, ...]] = {}
         self._contents: dict[str, Nodes] = {}
         self._states = {
             id(target): _State(scratch / "trees" / str(number)) for number, target in enumerate(checks.targets)
@@ -156,7 +158,7 @@ class _Work:
         patches = {step for target in self._checks.targets for step in _patches(target)}
         self._read(patches, packs)
         for source, path in patches:
-            self._patched[source, path] = self._paths_in(source, path)
+            self.patched[source, path] = self._paths_in(source, path)
         wanted: set[tuple[str, str]] = set()
         for target in reversed(self._checks.targets):
             wanted |= self._demands(target)
@@ -208,7 +210,7 @@ class _Work:
                         wanted.add((step.source, path))
                     else:
                         self._states[id(target.own or target)].demands.add(path)
-            demands.update(touched(target, step, self._patched))
+            demands.update(touched(target, step, self.patched))
         for layer in target.layers:
             inner = {_below(path, layer.directory) for path in demands} - {""}
             if layer.target:
@@ -223,7 +225,7 @@ class _Work:
         self._lay(target, state)
         found: list[Found] = []
         for step in target.steps:
-            changed = touched(target, step, self._patched)
+            changed = touched(target, step, self.patched)
             blame = state.blame(changed) or self._blame_own(target, step)
             miss = self._try(target, state.root, step) if not blame else None
             if blame or miss:

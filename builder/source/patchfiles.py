@@ -67,6 +67,16 @@ class Packs:
             failed(index, error)
         return index
 
+    def changed(self, old: str, new: str) -> tuple[str, ...]:
+        """Return the paths that differ between two commits; a moved file is two.
+
+        Raises:
+            SourceError: when one of them is in no pack.
+        """
+        words = ("diff-tree", "-r", "-z", "--name-only", "--no-renames", old, new)
+        said = git(self._runner, self._repository, *words).stdout.decode("utf-8", "surrogateescape")
+        return tuple(path for path in said.split("\0") if path)
+
     def read(self, wanted: Mapping[str, Collection[str]]) -> dict[str, dict[str, Node]]:
         """Return what each commit has at the wanted paths, and the links on the way to them, in one run of git.
 

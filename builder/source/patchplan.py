@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from builder.plan.scope import Scope, scope_of
 from builder.plan.steps import describe
 from builder.recipe.types import Catalog, Copy, Edit, Patch, Remove, Source, Step
 
-__all__ = ["Checks", "Layer", "Target", "joined", "plan_checks", "sources_of", "step_text", "store_key", "touched"]
+__all__ = [
+    "Checks",
+    "Layer",
+    "Target",
+    "concerns",
+    "joined",
+    "plan_checks",
+    "sources_of",
+    "step_text",
+    "store_key",
+    "touched",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,6 +186,36 @@ def touched(target: Target, step: Step, patched: Mapping[tuple[str, str], tuple[
             return (_plain(step.file),)
         case Remove():
             return (_plain(step.path),)
+
+
+def concerns(
+    targets: Iterable[Target], patched: Mapping[tuple[str, str], tuple[str, ...]], source: str
+) -> dict[str, tuple[str, ...]]:
+    """Return the paths of a source that steps change or are made of, each with these steps, for people.
+
+    A folder stands for all that is in it.
+    """
+    found: dict[str, dict[str, None]] = {}
+    for target in targets:
+        for step in target.steps:
+            paths = [inner for path in touched(target, step, patched) for inner in _in_source(target, path, source)]
+            if isinstance(step, Patch | Copy) and step.source == source:
+                paths.append(_plain(step.path))
+            for path in paths:
+                found.setdefault(path, {})[f"{target.where} of {', '.join(target.users)}: {step_text(step)}"] = None
+    return {path: tuple(steps) for path, steps in sorted(found.items())}
+
+
+def _in_source(target: Target, path: str, source: str) -> Iterator[str]:
+    """Yield what a target's path is called in a source, through the layers that the target is made of."""
+    for layer in target.layers:
+        inner = path if not layer.directory else path.removeprefix(f"{layer.directory}/")
+        if layer.directory and inner == path:
+            continue
+        if layer.target:
+            yield from _in_source(layer.target, inner, source)
+        elif layer.source == source:
+            yield inner
 
 
 def step_text(step: Step) -> str:

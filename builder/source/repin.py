@@ -11,7 +11,7 @@ from builder.errors import SourceError
 from builder.recipe.text import Document, Place, parse
 from builder.source.tree import write_text
 
-__all__ = ["Definition", "definitions", "repin"]
+__all__ = ["Definition", "definitions", "recipe_text", "repin", "repinned"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,14 +54,23 @@ def repin(found: Definition, old: str, new: str, *, write: bool = True) -> None:
     """
     # A link stays a link; the file behind it is what is replaced.
     path = found.file.resolve()
-    text = _read(path).decode("utf-8")
+    changed = repinned(recipe_text(path), found, old, new)
+    if write:
+        write_text(path, changed)
+
+
+def repinned(text: str, found: Definition, old: str, new: str) -> str:
+    """Return a recipe file's text with the new commit; comments and layout are as they were.
+
+    Raises:
+        SourceError: when the old commit does not stand in its place, alone.
+    """
     changed = _replaced(text, found, old, new)
-    before, after = (_document(path, item.encode()) for item in (text, changed))
+    before, after = (_document(found.file, item.encode()) for item in (text, changed))
     before.data["sources"][found.name]["commit"] = new
     if after.mistakes or after.data != before.data:
         raise SourceError(f"{found}: replacing the commit would change more than the commit", hint=_by_hand(new))
-    if write:
-        write_text(path, changed)
+    return changed
 
 
 def _replaced(text: str, found: Definition, old: str, new: str) -> str:
@@ -78,6 +87,15 @@ def _replaced(text: str, found: Definition, old: str, new: str) -> str:
 
 def _by_hand(new: str) -> str:
     return f"write {new} there by hand"
+
+
+def recipe_text(path: Path) -> str:
+    """Return a recipe file's text, line ends and mark of byte order included.
+
+    Raises:
+        SourceError: when it cannot be read.
+    """
+    return _read(path).decode("utf-8")
 
 
 def _read(path: Path) -> bytes:
