@@ -254,7 +254,10 @@ class _Run:
             outcome=outcome,
             when=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._start)),
             seconds=round(now - self._start, 3),
-            stages=tuple(StageRecord(name=v.name, state=v.state, seconds=v.seconds) for v in self._state.views(now)),
+            stages=tuple(
+                StageRecord(name=view.name, state=view.state, seconds=view.seconds, partial=view.partial)
+                for view in self._state.views(now)
+            ),
             command=command,
             log=str(log),
             image_id=image.id if image else "",

@@ -8,12 +8,15 @@ from pathlib import Path
 
 from builder.errors import BuildError
 
-__all__ = ["build_folder", "cache_folder", "make_folder", "state_folder", "trees_folder"]
+__all__ = ["BUILDS", "build_folder", "cache_folder", "make_folder", "state_folder", "trees_folder"]
+
+BUILDS = "builds"
+"""The folder, in that of the state, that has one for each image."""
 
 
 def build_folder(tag: str) -> Path:
     """Return the folder of an image's record and logs. It need not be there."""
-    return _home("XDG_STATE_HOME", ".local/state") / "builds" / re.sub(r"[^A-Za-z0-9._-]+", "_", tag)
+    return state_folder() / BUILDS / re.sub(r"[^A-Za-z0-9._-]+", "_", tag)
 
 
 def state_folder() -> Path:

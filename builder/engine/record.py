@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
-from builder.engine.folders import build_folder
+from builder.engine.folders import BUILDS, build_folder, state_folder
 from builder.engine.log import unwritable
 from builder.engine.state import EXPORT
+from builder.engine.timings import note_timings
 
-__all__ = ["DOCKERFILE", "RECORD", "BuildRecord", "Difference", "StageRecord", "read_record", "write_record"]
+__all__ = [
+    "DOCKERFILE",
+    "RECORD",
+    "BuildRecord",
+    "Difference",
+    "StageRecord",
+    "all_records",
+    "read_record",
+    "write_record",
+]
 
 RECORD = "record.json"
 DOCKERFILE = "Dockerfile"
@@ -27,6 +37,8 @@ class StageRecord(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     state: str
     seconds: float
+    partial: bool = False
+    """Whether only some of its steps ran, the others were cached: then the seconds are not the whole stage's."""
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,6 +125,7 @@ def write_record(record: BuildRecord) -> Path:
     except OSError as error:
         beside.unlink(missing_ok=True)
         raise unwritable(path, error) from error
+    note_timings(record)
     _forget_old_logs(path.parent)
     return path
 
@@ -123,6 +136,15 @@ def read_record(tag: str) -> BuildRecord | None:
         return msgspec.json.decode((build_folder(tag) / RECORD).read_bytes(), type=BuildRecord)
     except (OSError, msgspec.MsgspecError):
         return None
+
+
+def all_records() -> Iterator[BuildRecord]:
+    """Yield the record of every image that was built here and whose record can be read."""
+    for path in sorted((state_folder() / BUILDS).glob(f"*/{RECORD}")):
+        try:
+            yield msgspec.json.decode(path.read_bytes(), type=BuildRecord)
+        except (OSError, msgspec.MsgspecError):
+            continue
 
 
 def _forget_old_logs(folder: Path) -> None:

@@ -46,6 +46,8 @@ class StageView:
     bytes_done: int = 0
     bytes_total: int = 0
     line: str = ""
+    partial: bool = False
+    """Whether some of the steps that take time ran and others were cached."""
 
 
 @dataclass(slots=True)
@@ -79,6 +81,11 @@ class _Step:
         """Whether it did work of its own; a base image or a local folder that is already there is none."""
         present = not self.number or (self.what.startswith("FROM ") and not self.parts)
         return self.started and not self.cached and not self.old and (not present or self.stage == EXPORT)
+
+    @property
+    def spared(self) -> bool:
+        """Whether it is work that was not done again; a cached COPY would not have taken long."""
+        return (self.cached or self.old) and self.what.startswith(("RUN ", "ADD "))
 
     def seconds(self, now: float) -> float:
         if self.cached or self.old:
@@ -187,6 +194,7 @@ class BuildState:
             bytes_done=sum(part.total if part.completed and part.total else part.current for part in parts),
             bytes_total=sum(part.total for part in parts),
             line=_last_line(shown),
+            partial=any(step.ran for step in steps) and any(step.spared for step in steps),
         )
 
     def _state(self, steps: list[_Step]) -> State:
