@@ -3,32 +3,36 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Literal
 
 from builder import __version__
+from builder.engine.command import (
+    Choices,
+    build_command,
+    build_files,
+    check_arguments,
+    declared_arguments,
+    default_tag,
+    target_of,
+)
 from builder.engine.folders import build_folder, make_folder
 from builder.engine.forecast import forecast_of
 from builder.engine.hints import Circumstances, hint_for, joined
 from builder.engine.host import INSTALL, Engine, Facts
-from builder.engine.local import PREFIX, LocalSource
+from builder.engine.local import PREFIX
 from builder.engine.log import BuildLog
 from builder.engine.process import Argv, CommandMissingError, Runner
 from builder.engine.progress import Decoder, Event
 from builder.engine.record import BuildRecord, StageRecord
-from builder.engine.snapshot import Asked, remember
+from builder.engine.snapshot import remember
 from builder.engine.state import BuildState
-from builder.engine.trust import CaBundle
-from builder.errors import BuildError, UsageError
+from builder.errors import BuildError
 from builder.plan.stage import Plan
-from builder.recipe.suggest import one_of
 
 __all__ = [
     "Choices",
@@ -51,33 +55,6 @@ SHOWN_LINES = 30
 DISK_EVERY = 1.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choices:
-    """What the caller chose about one build."""
-
-    until: str = ""
-    tag: str = ""
-    jobs: int | None = None
-    ca_bundle: CaBundle | None = None
-    sources: tuple[LocalSource, ...] = ()
-    contexts: tuple[tuple[str, Path], ...] = ()
-    """Folders from a store in place of stages: the very content the stage would have, so no override."""
-    images: tuple[tuple[str, str], ...] = ()
-    """Images that a registry mirror serves, by the name the Dockerfile has."""
-    secrets: tuple[tuple[str, Path], ...] = ()
-    environment: Mapping[str, str] = field(default_factory=dict)
-    """Settings of the build's own process, for proxies that a config file names."""
-    offline: bool = False
-    """Whether no step may have a network."""
-    arguments: Mapping[str, str] = field(default_factory=dict)
-    proxies: tuple[str, ...] = ()
-    no_cache: bool = False
-    retry: str = ""
-    """The command line that makes the same choices, for the message of a failure."""
-    asked: Asked = field(default_factory=Asked)
-    """What the Dockerfile was rendered from."""
-
-
 class StageFailedError(BuildError):
     """A build that buildx ended with an error."""
 
@@ -87,72 +64,6 @@ class StageFailedError(BuildError):
         """'' where it was none of a stage."""
         self.first = first
         self.log = log
-
-
-def target_of(plan: Plan, until: str) -> str:
-    """Return the stage to build.
-
-    Raises:
-        UsageError: for a stage the plan does not have.
-    """
-    if until and until not in plan.names:
-        raise UsageError(f"--until: the plan has no stage {until!r}", hint=one_of(until, plan.names))
-    return until or plan.names[-1]
-
-
-def default_tag(plan: Plan, until: str) -> str:
-    """Return the tag of a target: only the whole image may have the image's own."""
-    return plan.tag if target_of(plan, until) == plan.names[-1] else f"{plan.tag}-{until}"
-
-
-def declared_arguments(dockerfile: str) -> tuple[str, ...]:
-    """Return the names of the build arguments that a Dockerfile declares."""
-    return tuple(dict.fromkeys(re.findall(r"^ARG ([A-Za-z_][A-Za-z0-9_]*)", dockerfile, re.MULTILINE)))
-
-
-def build_command(plan: Plan, choices: Choices, *, folder: Path, output: str = "") -> Argv:
-    """Return the command that builds what `folder` holds: Dockerfile, an empty context, secrets.
-
-    The result is loaded into the engine under its tag, unless `output` is another exporter of BuildKit's.
-    """
-    words = ["docker", "buildx", "build", "--progress=rawjson"]
-    words += ["--output", output] if output else ["--load", "--tag", choices.tag or default_tag(plan, choices.until)]
-    words += [
-        "--target",
-        target_of(plan, choices.until),
-        *_secrets(choices, folder),
-        *_arguments(choices),
-        *_contexts(choices),
-    ]
-    if choices.offline:
-        words += ["--network", "none"]
-    if choices.no_cache:
-        words.append("--no-cache")
-    words += ["--metadata-file", str(folder / "metadata.json"), "--file", str(folder / "Dockerfile")]
-    return (*words, str(folder / "context"))
-
-
-def _secrets(choices: Choices, folder: Path) -> Iterator[str]:
-    given = [("ca-bundle", choices.ca_bundle.path)] if choices.ca_bundle else []
-    given += [("max-jobs", folder / "max-jobs")] if choices.jobs else []
-    for name, path in (*given, *choices.secrets):
-        yield from ("--secret", f"id={name},src={path}")
-
-
-def _arguments(choices: Choices) -> Iterator[str]:
-    for name, value in choices.arguments.items():
-        yield from ("--build-arg", f"{name}={value}")
-    for name in choices.proxies:
-        # Without a value buildx takes it from the environment: a password stays out of commands and records.
-        yield from ("--build-arg", name)
-
-
-def _contexts(choices: Choices) -> Iterator[str]:
-    local = [(source.stage, str(source.folder)) for source in choices.sources]
-    stored = [(stage, str(folder)) for stage, folder in choices.contexts]
-    mirrored = [(image, f"docker-image://{mirror}") for image, mirror in choices.images]
-    for name, place in (*local, *stored, *mirrored):
-        yield from ("--build-context", f"{name}={place}")
 
 
 def build(
@@ -194,7 +105,7 @@ class _Run:
 
     def to_the_end(self) -> BuildRecord:
         check_arguments(self._dockerfile, self._choices)
-        _check_architecture(self._plan, self._facts)
+        _check_architecture(self._plan, self._choices, self._facts)
         forecast = forecast_of(self._dockerfile, self._choices, self._target, engine=self._engine, facts=self._facts)
         folder = make_folder(build_folder(self._tag))
         name = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self._start))
@@ -230,7 +141,7 @@ class _Run:
             self._state.apply(event)
             log.event(event, self._state)
         now = time.time()
-        if now - self._disk_at >= DISK_EVERY:
+        if now - self._disk_at >= DISK_EVERY and not self._choices.elsewhere:
             self._disk_at = now
             free = self._facts.free_bytes()
             if free is not None:
@@ -244,7 +155,7 @@ class _Run:
 
     def _record(self, outcome: Outcome, command: Argv, log: Path, metadata: Mapping[str, object]) -> BuildRecord:
         now = time.time()
-        image = self._engine.image(self._tag) if outcome == "done" else None
+        image = self._engine.image(self._tag) if outcome == "done" and self._choices.load else None
         return BuildRecord(
             tag=self._tag,
             model=self._plan.model.name,
@@ -305,40 +216,14 @@ def _last(texts: tuple[str, ...]) -> str:
     return next((text for text in reversed(texts) if text.startswith("ERROR")), texts[-1] if texts else "no message")
 
 
-def check_arguments(dockerfile: str, choices: Choices) -> None:
-    """Look whether the Dockerfile declares every build argument.
-
-    Raises:
-        UsageError: naming the one it does not declare.
-    """
-    declared = declared_arguments(dockerfile)
-    for name in choices.arguments:
-        if name not in declared:
-            raise UsageError(f"--build-arg: the Dockerfile declares no {name!r}", hint=one_of(name, declared))
-
-
-def _check_architecture(plan: Plan, facts: Facts) -> None:
-    if facts.architecture and facts.architecture not in plan.architectures:
+def _check_architecture(plan: Plan, choices: Choices, facts: Facts) -> None:
+    found = choices.architecture(facts)
+    if found and found not in plan.architectures:
         names = ", ".join(plan.architectures)
-        what = plan.toolchain if facts.architecture in plan.platform.architectures else plan.platform.name
-        message = f"{what} exists for {names}; the engine here is {facts.architecture}"
+        what = plan.toolchain if found in plan.platform.architectures else plan.platform.name
+        where = f"builder {choices.builder.name} is" if choices.builder else "the engine here is"
+        message = f"{what} exists for {names}; {where} {found}"
         raise BuildError(message, hint="build on a machine of that architecture")
-
-
-@contextmanager
-def build_files(dockerfile: str, choices: Choices) -> Iterator[Path]:
-    """Yield a folder with all that buildx reads; nothing of it is left afterwards."""
-    try:
-        with tempfile.TemporaryDirectory(prefix="drivebuild-") as name:
-            folder = Path(name)
-            (folder / "context").mkdir()
-            (folder / "Dockerfile").write_text(dockerfile, encoding="utf-8")
-            if choices.jobs:
-                (folder / "max-jobs").write_text(str(choices.jobs), encoding="ascii")
-            yield folder
-    except OSError as error:
-        place = error.filename or os.environ.get("TMPDIR", "the temporary folder")
-        raise BuildError(f"{place}: {error.strerror}", hint="TMPDIR names another temporary folder") from error
 
 
 def _metadata(folder: Path) -> Mapping[str, object]:

@@ -75,7 +75,7 @@ def forecast_of(dockerfile: str, choices: Choices, target: str, *, engine: Engin
     Raises:
         SourceError: when a folder that stands for a stage cannot be read.
     """
-    builder = builder_name(facts)
+    builder = builder_name(facts, choices.builder.name if choices.builder else "")
     ledger = read_ledger(builder)
     images = _images(dockerfile, choices, engine)
     given = given_to(choices, facts, {name: image_word(image) for name, image in images.items()}, ledger)
