@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import typer
 
+from builder.fleet.words import human_seconds
+
 if TYPE_CHECKING:
     from rich.live import Live
 
     from builder.engine.state import BuildState, StageView
 
-__all__ = ["Say", "View", "human_bytes", "human_seconds", "make_view"]
+__all__ = ["Say", "View", "describe", "human_bytes", "human_seconds", "make_view"]
 
 HEARTBEAT = 15.0
 LATE = 0.7
@@ -62,17 +64,6 @@ def human_bytes(count: int) -> str:
             return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
         value /= 1000
     raise AssertionError
-
-
-def human_seconds(seconds: float) -> str:
-    """Return seconds as people write them.
-
-    >>> human_seconds(403.2)
-    '6 min 43 s'
-    """
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    return f"{int(seconds) // 60} min {int(seconds) % 60} s"
 
 
 def describe(view: StageView) -> str:
