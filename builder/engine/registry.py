@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import re
 import ssl
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,8 +31,8 @@ RECIPE = "drivebuild.recipe"
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 """What a registry calls them."""
 CACHE = "mode=max,image-manifest=true,oci-mediatypes=true,compression=zstd,compression-level=3"
-"""mode=max: of the builder stages, too, which are what takes hours. As an image's manifest, because some registries take
-no other; not forced, because layers of base images would be pulled and packed anew for nothing."""
+"""mode=max: of the builder stages, too, which are what takes hours. As an image's manifest, because some registries
+take no other; not forced, because layers of base images would be pulled and packed anew for nothing."""
 _TAG = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
 _REPOSITORY = re.compile(r"(?P<host>[A-Za-z0-9.-]+(?::[0-9]+)?)(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)*")
 _REFERENCE = re.compile(
@@ -51,8 +50,10 @@ _HINTS = (
     ),
     (
         r"x509: |certificate",
-        "the registry's CA belongs into /etc/docker/certs.d/{host}/ca.crt of the engine's machine and of this one; "
-        "for a builder elsewhere, into its buildkitd.toml (docs/scaling.md)",
+        (
+            "the registry's CA belongs into /etc/docker/certs.d/{host}/ca.crt of the engine's machine and of this one; "
+            "for a builder elsewhere, into its buildkitd.toml (docs/scaling.md)"
+        ),
     ),
     (r"no such host|connection refused|i/o timeout|network is unreachable", "{host} cannot be reached from the engine"),
     (r"429 |toomanyrequests|Too Many Requests", "the registry asks for patience: wait, and run the same command again"),
@@ -128,7 +129,7 @@ def _is_host(host: str) -> bool:
 def cache_key(*, platform: str, architecture: str, rest: str) -> str:
     """Return the tag of a cache: one for each image of a platform and architecture.
 
-    A registry's cache holds what the last build wrote, and no more: images that shared one would write each other's away.
+    A cache holds what the last build wrote, and no more: images that shared one would write each other's away.
     """
     key = f"{platform}-{ARCHITECTURES.get(architecture, architecture)}-{rest}"
     return key if len(key) <= 128 else f"{key[:115]}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
@@ -197,11 +198,17 @@ def patience_asked(host: str) -> int | None:
                 context.load_verify_locations(path)
             except (OSError, ssl.SSLError):
                 continue
+    connection = http.client.HTTPConnection(host, timeout=5) if local else _secure(host, context)
     try:
-        with urllib.request.urlopen(f"http{'' if local else 's'}://{host}/v2/", timeout=5, context=context):
-            return None
-    except urllib.error.HTTPError as error:
-        asked = str(error.headers.get("Retry-After") or "")
-        return int(asked) if error.code in (429, 503) and asked.isdecimal() and len(asked) < 7 else None
-    except (OSError, ValueError):
+        connection.request("GET", "/v2/")
+        answer = connection.getresponse()
+        asked = str(answer.headers.get("Retry-After") or "")
+        return int(asked) if answer.status in (429, 503) and asked.isdecimal() and len(asked) < 7 else None
+    except (OSError, http.client.HTTPException, ValueError):
         return None
+    finally:
+        connection.close()
+
+
+def _secure(host: str, context: ssl.SSLContext) -> http.client.HTTPConnection:
+    return http.client.HTTPSConnection(host, timeout=5, context=context)
