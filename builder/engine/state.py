@@ -19,6 +19,7 @@ _STEP = re.compile(
     r"\[(?:[a-z0-9]+/[a-z0-9/]+ )?(?P<stage>[^\s\]]+) +(?P<step>\d+)/(?P<steps>\d+)\] (?P<what>.*)", re.DOTALL
 )
 _CONTEXT = re.compile(r"\[context (?P<stage>[^\s\]]+)\] (?P<what>.*)", re.DOTALL)
+_IMPORT = "importing cache manifest from "
 _CANCELLED = re.compile(r"context cancell?ed")
 KEPT_LINES = 200
 
@@ -47,7 +48,7 @@ class StageView:
     bytes_total: int = 0
     line: str = ""
     partial: bool = False
-    """Whether some of the steps that take time ran and others were cached."""
+    """Whether its seconds are not the whole stage's: some of the steps were cached, or another build had begun them."""
 
 
 @dataclass(slots=True)
@@ -63,6 +64,8 @@ class _Step:
     cached: bool = False
     old: bool = False
     """Whether it was complete before this build began."""
+    joined: bool = False
+    """Whether another build had begun it, whose work this one waited for."""
     error: str = ""
     parts: dict[str, Status] = field(default_factory=dict)
     lines: deque[str] = field(default_factory=lambda: deque(maxlen=KEPT_LINES))
@@ -153,9 +156,15 @@ class BuildState:
     def failure(self) -> Failure | None:
         """Return the first step that failed by itself, not because another did."""
         for step in self._steps.values():
-            if step.error and not _CANCELLED.search(step.error):
+            if step.error and not _CANCELLED.search(step.error) and not step.name.startswith(_IMPORT):
                 return Failure(step.stage, step.what or step.name, step.error, step.tail())
         return None
+
+    @property
+    def unread(self) -> tuple[tuple[str, str], ...]:
+        """Return the caches that could not be read, each with the reason: BuildKit goes on without them."""
+        steps = (step for step in self._steps.values() if step.error and step.name.startswith(_IMPORT))
+        return tuple((step.name.removeprefix(_IMPORT), step.error) for step in steps)
 
     def _vertex(self, event: Vertex) -> None:
         step = self._steps.get(event.digest)
@@ -177,6 +186,7 @@ class BuildState:
         if self._origin is None:
             self._origin = start
         step.old = end is not None and end < self._origin
+        step.joined = step.joined or start < self._origin
         begin = max(start, self._origin)
         step.spans[begin] = None if end is None else max(begin, end)
 
@@ -194,7 +204,7 @@ class BuildState:
             bytes_done=sum(part.total if part.completed and part.total else part.current for part in parts),
             bytes_total=sum(part.total for part in parts),
             line=_last_line(shown),
-            partial=any(step.ran for step in steps) and any(step.spared for step in steps),
+            partial=any(step.ran for step in steps) and any(step.spared or step.joined for step in steps),
         )
 
     def _state(self, steps: list[_Step]) -> State:
