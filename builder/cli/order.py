@@ -41,23 +41,17 @@ def make_order(
 
     from builder.engine.job import Order
     from builder.engine.npu import parse_devices
-    from builder.plan.jobs import offered
-    from builder.recipe.suggest import one_of
+    from builder.plan.jobs import find_job
 
     plan = settings.plan(model, platform=platform, variant=variant, options={})
-    jobs = {each.name: each for each in offered(plan.model, plan.platform, dict(plan.options))}
-    if job not in jobs:
-        message = f"{model} on {plan.platform.name} has no job {job!r}"
-        everywhere = any(each.name == job for each in plan.model.jobs)
-        hint = f"it wants NPUs: leave --platform {platform} out" if everywhere and platform else one_of(job, jobs)
-        raise UsageError(message, hint=hint)
+    found = find_job(plan.model, plan.platform, dict(plan.options), job)
     if runtime not in ("", "ascend"):
         raise UsageError(f"--runtime: there is no {runtime!r}", hint="known: ascend")
     if memory and not re.fullmatch(r"[1-9][0-9]*(b|k|m|g|kb|mb|gb)?", memory, re.IGNORECASE):
         raise UsageError(f"--memory {memory!r}: expected a size such as 64g")
     order = Order(
         model=plan.model,
-        job=jobs[job],
+        job=found,
         platform=plan.platform,
         variant=variant,
         image=plan.tag,

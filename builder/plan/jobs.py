@@ -11,7 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from builder.errors import UsageError
 from builder.plan.select import choices, chosen
+from builder.recipe.suggest import one_of
 from builder.recipe.types import DataEntry, Job, Model, Platform
 
 __all__ = [
@@ -23,6 +25,8 @@ __all__ = [
     "WEIGHTS",
     "Link",
     "data_root",
+    "find_job",
+    "job_entry",
     "job_kind",
     "job_table",
     "links",
@@ -86,6 +90,21 @@ def offered(model: Model, platform: Platform, choice: dict[str, str] | None = No
     return tuple(job for job in jobs if not job.npus or job_kind(job) == "shell")
 
 
+def find_job(model: Model, platform: Platform, choice: dict[str, str], name: str, *, also: tuple[Job, ...] = ()) -> Job:
+    """Return a job by its name: one of the model's on that platform, or one of `also`.
+
+    Raises:
+        UsageError: when there is none, with the nearest name or why it is not there.
+    """
+    jobs = {job.name: job for job in (*also, *offered(model, platform, choice))}
+    if name in jobs:
+        return jobs[name]
+    message = f"{model.name} on {platform.name} has no job {name!r}"
+    if platform.name != model.platform and any(job.name == name for job in model.jobs):
+        raise UsageError(message, hint=f"it wants NPUs: leave --platform {platform.name} out")
+    raise UsageError(message, hint=one_of(name, jobs))
+
+
 def written(model: Model, job: Job) -> tuple[str, ...]:
     """Return what a job writes, apart from the dataset's own folder: that is kept in the run folder."""
     return tuple(path for path in job.outputs if not _in_dataset(model, path))
@@ -132,11 +151,12 @@ def job_table(model: Model, platform: Platform, variant: str, choice: dict[str, 
         "links": LINKS,
         "devices": "/dev",
         "needs_devices": list(DEVICES),
-        "jobs": {job.name: _job(model, job) for job in offered(model, platform, choice)},
+        "jobs": {job.name: job_entry(model, job) for job in offered(model, platform, choice)},
     }
 
 
-def _job(model: Model, job: Job) -> dict[str, Any]:
+def job_entry(model: Model, job: Job) -> dict[str, Any]:
+    """Return what `drivebuild-job` reads of one job."""
     kind = job_kind(job)
     return {
         "title": job.title,

@@ -216,6 +216,21 @@ def _model_patterns(catalog: Catalog, model: Model, doc: Document) -> Iterator[M
             yield doc.mistake(("jobs", index, "success"), message)
 
 
+def _model_launches(catalog: Catalog, model: Model, doc: Document) -> Iterator[Mistake]:
+    for index, job in enumerate(model.jobs):
+        if job.launch is None:
+            continue
+        path, spelled = ("jobs", index, "launch"), f"jobs.{index}.launch"
+        if job.single_node:
+            yield doc.mistake(path, f"{spelled}: beside single_node, which says that it cannot run on several nodes")
+        if not job.launch.processes and not job.npus:
+            yield doc.mistake(path, f"{spelled}: how many processes a node starts is missing, the job has no NPUs")
+        try:
+            re.compile(job.launch.success)
+        except re.error as error:
+            yield doc.mistake((*path, "success"), f"{spelled}.success: not a regular expression: {error}")
+
+
 def _model_edits(catalog: Catalog, model: Model, doc: Document) -> Iterator[Mistake]:
     for path, step in _steps(model):
         if isinstance(step, Edit) and step.find == step.replace:
@@ -243,6 +258,7 @@ _MODEL_RULES: tuple[Callable[[Catalog, Model, Document], Iterator[Mistake]], ...
     _model_options,
     _model_said_twice,
     _model_patterns,
+    _model_launches,
     _model_edits,
     _model_pins,
     model_log,

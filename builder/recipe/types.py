@@ -582,6 +582,30 @@ class Weight(Noun, frozen=True, kw_only=True):
     note: Line = ""
 
 
+ConfigKey = Annotated[
+    str,
+    Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*\Z", max_length=200, description="a.dotted.key of a config"),
+]
+
+
+class Launch(Noun, frozen=True, kw_only=True):
+    """How a job runs on several nodes, in place of its command, which starts what one node has."""
+
+    command: Annotated[tuple[Line, ...], Meta(min_length=1)]
+    """What every node runs: a program and its arguments, or with torchrun the Python script and its arguments."""
+    by: Literal["torchrun", "environment"] = "torchrun"
+    """`torchrun` starts one process for each NPU. With `environment` the program does so itself, and takes MASTER_ADDR,
+    MASTER_PORT, WORLD_SIZE as the number of nodes and RANK as the number of its own node."""
+    processes: Annotated[int, Meta(ge=0, le=64)] = 0
+    """Processes on each node; 0: one for each NPU."""
+    divided: Mapping[ConfigKey, Annotated[int, Meta(ge=1)]] = field(default_factory=dict)
+    """Keys of the config that count steps, with their value on one node: they are divided by the number of nodes, because
+    each step then takes that many times the samples, and handed on with --cfg-options."""
+    success: Line = ""
+    """What node 0 must print, where it is not what the job itself asks for."""
+    note: Line = ""
+
+
 class Job(Noun, frozen=True, kw_only=True):
     """Something run in the image; it becomes the compose service `<model>-<name>`."""
 
@@ -605,6 +629,10 @@ class Job(Noun, frozen=True, kw_only=True):
     """Samples for each NPU and step of the training; times the cards it is the global batch. 0: trains nothing."""
     epochs: Annotated[int, Meta(ge=0, le=10000)] = 0
     """Epochs it trains, or that are behind what it evaluates; 0: not a whole number of them, or not known."""
+    launch: Launch | None = None
+    """How it runs on several nodes of a cluster."""
+    single_node: Line = ""
+    """Why it cannot, where the README leads one to think that it could."""
     on: Accelerator | None = None
     when: Mapping[Name, Name] = field(default_factory=dict)
     note: Line = ""
