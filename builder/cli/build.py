@@ -128,7 +128,8 @@ def _build(settings: Settings, plan: Plan, dockerfile: str, choices: Choices, wo
     from builder.cli.live import Say, make_view
     from builder.cli.supply import supplied
     from builder.engine.base import ensure_base
-    from builder.engine.build import build, check_arguments, target_of
+    from builder.engine.build import build, check_arguments, default_tag, target_of
+    from builder.engine.buildlock import alone_with
     from builder.engine.host import connect
     from builder.engine.process import SystemRunner
 
@@ -140,12 +141,13 @@ def _build(settings: Settings, plan: Plan, dockerfile: str, choices: Choices, wo
     if not quiet:
         say_choices(choices)
     wanted = wanted_of(choices, words)
-    with ends_like_ctrl_c(), supplied(settings, plan, wanted, engine=engine, runner=runner) as supply:
+    alone = alone_with(choices.tag or default_tag(plan, choices.until), _say_waiting)
+    with ends_like_ctrl_c(), alone, supplied(settings, plan, wanted, engine=engine, runner=runner) as supply:
         if not choices.offline:
             mirror = settings.network().mirror_of(plan.platform.system)
             ensure_base(plan.platform, engine=engine, runner=runner, say=Say(quiet=quiet), mirror=mirror)
         given = supplied_with(choices, supply)
-        with compiled_before(words.compile_cache, plan, given, runner=runner, quiet=quiet) as secrets:
+        with compiled_before(words.compile_cache, [(plan, given)], runner=runner, quiet=quiet) as secrets:
             given = replace(given, secrets=(*given.secrets, *secrets))
             view = make_view(words.progress)
             try:
@@ -155,6 +157,10 @@ def _build(settings: Settings, plan: Plan, dockerfile: str, choices: Choices, wo
         if words.push:
             push_image(words.push, plan, dockerfile, given, runner=runner, engine=engine, json=quiet)
         return record
+
+
+def _say_waiting() -> None:
+    typer.echo("another drivebuild is building this image; this one waits until it has ended", err=True)
 
 
 @app.command()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -49,23 +49,21 @@ def parsed(text: str, *, offline: bool, no_cache: bool) -> Folder | Server | Non
 
 @contextmanager
 def compiled_before(
-    cache: Folder | Server | None, plan: Plan, choices: Choices, *, runner: Runner, quiet: bool
+    cache: Folder | Server | None, builds: Sequence[tuple[Plan, Choices]], *, runner: Runner, quiet: bool
 ) -> Iterator[tuple[tuple[str, Path], ...]]:
-    """Bring a folder's compiles to where the build finds them, and keep those of the build, a failed one's too.
+    """Bring a folder's compiles to where builds find them, and keep those of the builds, of failed ones too.
 
-    Yields the secrets that the build is to be given. That what it has compiled cannot be kept is no failure of it: a
+    Yields the secrets that they are to be given. That what they have compiled cannot be kept is no failure of theirs: a
     warning says so.
 
     Raises:
         BuildError: when a folder's compiles could not be brought in.
     """
-    from builder.engine.build import target_of
     from builder.engine.compilecache import SECRET, Server
     from builder.engine.secrets import write_private
-    from builder.plan.compilers import compile_caches
 
-    caches = compile_caches(plan, target_of(plan, choices.until)) if cache else ()
-    if cache is None or not caches:
+    helpers = _helpers(builds, runner) if cache else {}
+    if cache is None or not helpers:
         yield ()
         return
     if isinstance(cache, Server):
@@ -73,14 +71,26 @@ def compiled_before(
             write_private(Path(name) / SECRET, cache.url)
             yield ((SECRET, Path(name) / SECRET),)
         return
-    helper = _helper(plan, choices, runner)
-    _bring(cache, caches, helper, quiet=quiet)
+    _bring(cache, helpers, quiet=quiet)
     try:
         yield ()
     except BuildError:
-        _collect(cache, caches, helper, quiet=quiet)
+        _collect(cache, helpers, quiet=quiet)
         raise
-    _collect(cache, caches, helper, quiet=quiet)
+    _collect(cache, helpers, quiet=quiet)
+
+
+def _helpers(builds: Sequence[tuple[Plan, Choices]], runner: Runner) -> dict[str, Helper]:
+    """Return by the id of each cache mount what fills and reads it: an image that one of its builds has anyway."""
+    from builder.engine.build import target_of
+    from builder.plan.compilers import compile_caches
+
+    found: dict[str, Helper] = {}
+    for plan, choices in builds:
+        for mount in compile_caches(plan, target_of(plan, choices.until)):
+            if mount not in found:
+                found[mount] = _helper(plan, choices, runner)
+    return found
 
 
 def _helper(plan: Plan, choices: Choices, runner: Runner) -> Helper:
@@ -91,19 +101,19 @@ def _helper(plan: Plan, choices: Choices, runner: Runner) -> Helper:
     return Helper(runner=runner, templates=read_templates(), base=base, images=choices.images)
 
 
-def _bring(folder: Folder, caches: tuple[str, ...], helper: Helper, *, quiet: bool) -> None:
+def _bring(folder: Folder, helpers: Mapping[str, Helper], *, quiet: bool) -> None:
     from builder.engine.compilecache import bring
 
-    for cache in caches:
+    for cache, helper in helpers.items():
         count = bring(folder, cache, helper)
         if not quiet:
             typer.echo(f"compile cache {folder.shown}: {count} files for {cache}")
 
 
-def _collect(folder: Folder, caches: tuple[str, ...], helper: Helper, *, quiet: bool) -> None:
+def _collect(folder: Folder, helpers: Mapping[str, Helper], *, quiet: bool) -> None:
     from builder.engine.compilecache import collect
 
-    for cache in caches:
+    for cache, helper in helpers.items():
         try:
             count = collect(folder, cache, helper)
         except BuildError as error:

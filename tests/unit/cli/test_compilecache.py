@@ -61,7 +61,7 @@ def test_a_dry_run_and_a_retry_show_no_password() -> None:
 
 def test_a_server_is_a_private_secret_while_the_build_lasts(plan: Plan) -> None:
     server, runner = Server("http://me:word@cache.example"), RecordingRunner()
-    with compiled_before(server, plan, Choices(), runner=runner, quiet=False) as secrets:
+    with compiled_before(server, [(plan, Choices())], runner=runner, quiet=False) as secrets:
         ((name, path),) = secrets
         assert name == "compile-cache"
         assert path.read_text() == server.url
@@ -72,7 +72,7 @@ def test_a_server_is_a_private_secret_while_the_build_lasts(plan: Plan) -> None:
 
 def test_a_folder_goes_in_before_and_out_after(plan: Plan, folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
     runner = RecordingRunner()
-    with compiled_before(folder, plan, Choices(), runner=runner, quiet=False) as secrets:
+    with compiled_before(folder, [(plan, Choices())], runner=runner, quiet=False) as secrets:
         assert secrets == ()
         assert len(runner.asked) == 1
         assert f"compiles={folder.path / CACHE}" in runner.asked[0]
@@ -86,7 +86,7 @@ def test_a_failed_build_keeps_what_it_compiled(plan: Plan, folder: Folder) -> No
     runner = RecordingRunner()
     with (
         pytest.raises(BuildError, match="stage 'mmcv'"),
-        compiled_before(folder, plan, Choices(), runner=runner, quiet=True),
+        compiled_before(folder, [(plan, Choices())], runner=runner, quiet=True),
     ):
         raise BuildError("stage 'mmcv' failed")
     assert len(runner.asked) == 2
@@ -94,7 +94,7 @@ def test_a_failed_build_keeps_what_it_compiled(plan: Plan, folder: Folder) -> No
 
 def test_an_interrupt_keeps_nobody_waiting(plan: Plan, folder: Folder) -> None:
     runner = RecordingRunner()
-    with pytest.raises(KeyboardInterrupt), compiled_before(folder, plan, Choices(), runner=runner, quiet=True):
+    with pytest.raises(KeyboardInterrupt), compiled_before(folder, [(plan, Choices())], runner=runner, quiet=True):
         raise KeyboardInterrupt
     assert len(runner.asked) == 1
 
@@ -103,7 +103,7 @@ def test_compiles_that_cannot_be_kept_are_a_warning(
     plan: Plan, folder: Folder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     runner = RecordingRunner()
-    with compiled_before(folder, plan, Choices(), runner=runner, quiet=False):
+    with compiled_before(folder, [(plan, Choices())], runner=runner, quiet=False):
         runner.answers = {("docker",): Result(1, b"", b"ERROR: no space left on device")}
     said = capsys.readouterr().err
     assert "warning: " in said
@@ -113,6 +113,6 @@ def test_compiles_that_cannot_be_kept_are_a_warning(
 
 def test_a_stage_that_compiles_nothing_asks_for_nothing(plan: Plan, folder: Folder) -> None:
     runner = RecordingRunner()
-    with compiled_before(folder, plan, Choices(until="base"), runner=runner, quiet=True) as secrets:
+    with compiled_before(folder, [(plan, Choices(until="base"))], runner=runner, quiet=True) as secrets:
         assert secrets == ()
     assert runner.asked == []
