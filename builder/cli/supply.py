@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from builder.cli.main import Settings
     from builder.engine.host import Engine
     from builder.engine.process import Runner
-    from builder.plan.needs import Need
+    from builder.plan.needs import ImageNeed, Need
     from builder.plan.stage import Plan
     from builder.recipe.types import Agreement
     from builder.source.network import Network
@@ -60,6 +59,7 @@ def supplied(settings: Settings, plan: Plan, wanted: Wanted, *, engine: Engine, 
         UsageError: for `--offline` without a store, and for what only the user may download or install, without a yes.
         SourceError: naming all that the store lacks, or that could not be fetched.
     """
+    from builder.engine.leftover import temporary_folder
     from builder.engine.secrets import secret_files
 
     agreements = _agreements(settings, plan, wanted, engine.facts().architecture)
@@ -75,11 +75,11 @@ def supplied(settings: Settings, plan: Plan, wanted: Wanted, *, engine: Engine, 
     if mirror != image and not wanted.offline:
         images = ((image, mirror),)
     asked = sorted({agreement.name for agreement in agreements.values()} & set(wanted.agreements))
-    with tempfile.TemporaryDirectory(prefix="drivebuild-secrets-") as name:
+    with temporary_folder("drivebuild-secrets-") as folder:
         secrets = secret_files(
             network,
             os.environ,
-            Path(name),
+            folder,
             system=settings.catalog().systems[plan.platform.system],
             suite=plan.platform.base.bootstrap.suite if plan.platform.base.bootstrap else "",
             architecture=engine.facts().architecture,
@@ -235,12 +235,12 @@ def _base_images(
         layers = layers_of(entry, store.object(entry))
         if there is None:
             typer.echo(f"base image {need.image}: from the store")
-            _load(entry, store, need.image, runner)
+            _load(need, entry, store, need.image, runner)
         elif there.layers != layers and offline:
             own = f"{need.image}-{layers[0].removeprefix('sha256:')[:12]}"
             typer.echo(f"base image {need.image}: the engine has another one; the store's is used, as {own}")
             if engine.image(own) is None:
-                _load(entry, store, own, runner)
+                _load(need, entry, store, own, runner)
                 # `docker load` gives an image the name it was saved under, too.
                 _docker(runner, "tag", there.id, need.image)
             found.append((need.image, own))
@@ -253,13 +253,14 @@ def _base_images(
     return tuple(found)
 
 
-def _load(entry: Entry, store: Store, name: str, runner: Runner) -> None:
+def _load(need: ImageNeed, entry: Entry, store: Store, name: str, runner: Runner) -> None:
     """Make an image of a stored base, under a name."""
+    from builder.plan.bootstrap import import_words
     from builder.source.images import IMPORT
 
     path = str(store.object(entry))
-    if entry.note == IMPORT:
-        _docker(runner, "import", path, name)
+    if entry.note == IMPORT and need.bootstrap:
+        _docker(runner, *import_words(need.bootstrap, path, name)[1:])
         return
     _docker(runner, "load", "--input", path)
     _docker(runner, "tag", entry.note.partition("; ")[2], name)

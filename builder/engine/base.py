@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable
 
 from builder.engine.host import Engine
 from builder.engine.process import Argv, CommandMissingError, Runner
 from builder.errors import BuildError, UsageError
+from builder.plan.bootstrap import MARK, bootstrap_mark, bootstrap_words, import_words
 from builder.recipe.types import Bootstrap, Platform
 
 __all__ = ["base_commands", "ensure_base", "make_base"]
@@ -21,23 +23,28 @@ CLOCK = {"SOURCE_DATE_EPOCH": "1609459200"}
 
 def base_commands(bootstrap: Bootstrap, image: str, mirror: str = "") -> tuple[Argv, Argv]:
     """Return the two commands whose pipe makes the image. Without a mirror mmdebstrap asks its default."""
-    # mmdebstrap takes no empty list.
-    include = (f"--include={','.join(bootstrap.include)}",) if bootstrap.include else ()
-    first: Argv = ("mmdebstrap", "--variant=minbase", *include, bootstrap.suite)
+    first: Argv = bootstrap_words(bootstrap)
     if mirror:
         # `-`: the image is standard output.
         first = (*first, "-", mirror)
-    return first, ("docker", "import", "-", image)
+    return first, import_words(bootstrap, "-", image)
 
 
 def ensure_base(platform: Platform, *, engine: Engine, runner: Runner, say: Say, mirror: str = "") -> bool:
-    """Make the base image where drivebuild makes it and it is not there; return whether it was made.
+    """Make the base image where drivebuild makes it and it is not there, or not so made; return whether it was made.
 
     Raises:
         BuildError: when it cannot be made.
     """
-    if platform.base.bootstrap is None or engine.image(platform.base.image):
+    bootstrap = platform.base.bootstrap
+    if bootstrap is None:
         return False
+    there = engine.image(platform.base.image)
+    if there:
+        labels = there.config.get("Labels") or {}
+        if labels.get(MARK) == bootstrap_mark(bootstrap):
+            return False
+        say(f"{platform.base.image} was made in another way than {platform.name} says now: it is made again")
     make_base(platform, runner=runner, say=say, mirror=mirror)
     return True
 
@@ -55,7 +62,7 @@ def make_base(platform: Platform, *, runner: Runner, say: Say, mirror: str = "")
         raise UsageError(message, hint=f"`docker pull {platform.base.image}`; a build pulls it by itself")
     first, second = base_commands(bootstrap, platform.base.image, mirror)
     clock = " ".join(f"{name}={value}" for name, value in CLOCK.items())
-    say(f"{clock} {' '.join(first)} | {' '.join(second)}")
+    say(f"{clock} {shlex.join(first)} | {shlex.join(second)}")
     tail = _Tail(say)
     try:
         made, imported = runner.pipe(first, second, tail.feed, env=CLOCK)

@@ -75,6 +75,7 @@ def _wheel_stage(
         "source": stage,
         "path": folder,
         "archive": archive,
+        "pure": component.pure,
         "python": PYTHON_STOCK,
         "cann_home": scope.cann_home if wants_cann else "",
         "cann_stage": stub,

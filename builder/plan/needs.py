@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from builder.plan.bootstrap import bootstrap_mark
 from builder.plan.common import COMMON_PACKAGES, common_packages, own_packages
 from builder.plan.compiled_by import toolchain_sources
 from builder.plan.image import MODEL_PACKAGES
@@ -161,7 +162,8 @@ class ImageNeed:
 
     @property
     def key(self) -> str:
-        return f"image:{self.digest or self.image}@{self.architecture}"
+        made = f"+{bootstrap_mark(self.bootstrap)}" if self.bootstrap else ""
+        return f"image:{self.digest or self.image}{made}@{self.architecture}"
 
     @property
     def title(self) -> str:

@@ -41,7 +41,7 @@ def system_stages(scope: Scope) -> Iterator[StageSpec]:
     installer = {machine: read_lock(scope.catalog, installer_lock(machine)) for machine in MACHINES}
     inputs = {"requirements": merged(installer, MACHINES)}
     yield packages_stage("packages-installer")
-    yield StageSpec(name="uv", template="uv", base="base", inputs=inputs, uses=("packages-installer",))
+    yield StageSpec(name="uv", template="uv", base="build-base", inputs=inputs, uses=("packages-installer",))
     yield StageSpec(name="tools", template="tools", base="scratch")
 
 

@@ -25,6 +25,16 @@ def _platform_names(catalog: Catalog, platform: Platform, doc: Document) -> Iter
         yield unknown(doc, path, "source", platform.python.source, catalog.sources)
 
 
+def _platform_base(catalog: Catalog, platform: Platform, doc: Document) -> Iterator[Mistake]:
+    # One name is one image on the engine: whoever is built last would make it anew for both.
+    for other in catalog.platforms.values():
+        same = other.name < platform.name and other.base.image == platform.base.image
+        if same and other.base.bootstrap != platform.base.bootstrap:
+            message = f"base.bootstrap: {other.name} makes {platform.base.image} in another way"
+            yield doc.mistake(("base",), message)
+            return
+
+
 def _platform_wheels(catalog: Catalog, platform: Platform, doc: Document) -> Iterator[Mistake]:
     for architecture, names in platform.wheels.items():
         for index, name in enumerate(names):
@@ -174,4 +184,5 @@ PLATFORM_RULES: tuple[Callable[[Catalog, Platform, Document], Iterator[Mistake]]
     _platform_accelerator,
     _platform_cann,
     _platform_optimised,
+    _platform_base,
 )

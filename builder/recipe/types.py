@@ -96,6 +96,14 @@ OptionalGlob = Annotated[
         description="a relative path in which `*` stands for anything within one name, or nothing",
     ),
 ]
+PathPattern = Annotated[
+    str,
+    Meta(
+        pattern=r"^/(?!.*(^|/)\.\.(/|$))[A-Za-z0-9._*/-]*\Z",
+        max_length=300,
+        description="a pattern of absolute paths, with `*`",
+    ),
+]
 AbsolutePath = Annotated[
     str,
     Meta(
@@ -288,6 +296,10 @@ class Bootstrap(Noun, frozen=True, kw_only=True):
 
     suite: Name
     include: tuple[OsPackage, ...]
+    exclude: tuple[PathPattern, ...] = ()
+    """Files that dpkg leaves out, of these packages and of all that are installed later."""
+    keep: tuple[PathPattern, ...] = ()
+    """What is kept of the excluded."""
 
 
 class BaseImage(Noun, frozen=True, kw_only=True):
@@ -488,6 +500,8 @@ class Component(Noun, frozen=True, kw_only=True):
     """Regular expressions of the names that a compiler gives its functions, mangled: a profile must have run a function
     for each."""
     minutes: Annotated[int, Meta(ge=0)] = 0
+    pure: bool = False
+    """Whether the wheel is Python alone: then its setup.py runs without a network. A compiler's cache may be a server."""
     note: Line = ""
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping
 
+from builder.plan.bootstrap import bootstrap_words, import_words
 from builder.plan.stage import Plan, StageSpec
+from builder.recipe.types import BaseImage
 from builder.render.engine import render_template
 
 __all__ = ["render_dockerfile", "render_stage"]
@@ -26,6 +29,14 @@ def render_dockerfile(plan: Plan, templates: Mapping[str, str]) -> str:
     return _BLANK_RUN.sub("\n\n", "\n\n".join(parts)) + "\n"
 
 
+def _base_commands(base: BaseImage) -> str:
+    """Return the line that makes the base image where no registry has it."""
+    if base.bootstrap is None:
+        return ""
+    made, imported = bootstrap_words(base.bootstrap), import_words(base.bootstrap, "-", base.image)
+    return f"{shlex.join(made)} | {shlex.join(imported)}"
+
+
 def _header(plan: Plan, templates: Mapping[str, str]) -> str:
     values = {
         "title": plan.model.title,
@@ -35,7 +46,6 @@ def _header(plan: Plan, templates: Mapping[str, str]) -> str:
         "arguments": " ".join(plan.arguments),
         "tag": plan.tag,
         "dockerfile": plan.dockerfile,
-        "bootstrap": plan.platform.base.bootstrap,
-        "image": plan.platform.base.image,
+        "base_commands": _base_commands(plan.platform.base),
     }
     return render_template(templates, "stages/header.j2", values)

@@ -10,6 +10,8 @@ from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Protocol
 
 from builder.errors import SourceError
+from builder.plan.bootstrap import MARK, bootstrap_mark, bootstrap_words
+from builder.recipe.types import Bootstrap
 from builder.source.disk import digest
 from builder.source.runs import Runner, Stop, env_words, finished, follow
 from builder.source.system import CLOCK, Installed, bootstrap_failure, machine
@@ -17,22 +19,13 @@ from builder.source.system import CLOCK, Installed, bootstrap_failure, machine
 if TYPE_CHECKING:
     from builder.source.store import Entry, Store
 
-__all__ = ["IMPORT", "Bootstrapped", "Image", "fetch_image", "installed_in", "layers_of"]
+__all__ = ["IMPORT", "Image", "fetch_image", "installed_in", "layers_of"]
 
 PLATFORMS = {"x86_64": "linux/amd64", "aarch64": "linux/arm64"}
 IMPORT, LOAD = "docker import", "docker load"
 """How an entry's note begins: what makes an image of the tar again."""
 _STATUS = "var/lib/dpkg/status"
 _APT = "etc/apt/"
-
-
-class Bootstrapped(Protocol):
-    """How mmdebstrap makes an image; `Bootstrap` of the recipes is one."""
-
-    @property
-    def suite(self) -> str: ...
-    @property
-    def include(self) -> tuple[str, ...]: ...
 
 
 class Image(Protocol):
@@ -45,7 +38,7 @@ class Image(Protocol):
     @property
     def digest(self) -> str | None: ...
     @property
-    def bootstrap(self) -> Bootstrapped | None: ...
+    def bootstrap(self) -> Bootstrap | None: ...
     @property
     def architecture(self) -> str: ...
 
@@ -79,7 +72,7 @@ def fetch_image(
         scratch.mkdir()
         target = scratch / "image.tar"
         try:
-            identity = _present(reference, wanted.architecture, runner)
+            identity = _present(reference, wanted.architecture, runner, wanted.bootstrap)
             if not identity and wanted.bootstrap:
                 _bootstrap(wanted, wanted.bootstrap, target, runner, mirror, environment, stop)
                 origin, note = f"mmdebstrap {wanted.bootstrap.suite}", IMPORT
@@ -93,15 +86,20 @@ def fetch_image(
             shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _present(reference: str, architecture: str, runner: Runner) -> str:
-    """Return the id of the engine's image of that name and architecture, or nothing; without an engine it has none."""
-    words = ("docker", "image", "inspect", "--format", "{{.Id}} {{.Architecture}}", reference)
+def _present(reference: str, architecture: str, runner: Runner, how: Bootstrap | None = None) -> str:
+    """Return the id of the engine's image of that name and architecture, or nothing; without an engine it has none.
+
+    One that mmdebstrap made must have been made as `how` says.
+    """
+    mark = f'{{{{index .Config.Labels "{MARK}"}}}}' if how else ""
+    words = ("docker", "image", "inspect", "--format", f"{{{{.Id}}}} {{{{.Architecture}}}} {mark}".strip(), reference)
     try:
         done = finished(runner, words)
     except SourceError:
         return ""
     identity, _, found = done.stdout.decode().strip().partition(" ")
-    return identity if done.code == 0 and found == machine(architecture) else ""
+    expected = f"{machine(architecture)} {bootstrap_mark(how)}" if how else machine(architecture)
+    return identity if done.code == 0 and found == expected else ""
 
 
 def _pulled(wanted: Image, reference: str, registry: Callable[[str], str], runner: Runner, stop: Stop) -> str:
@@ -136,7 +134,7 @@ def _docker(runner: Runner, stop: Stop, *words: str) -> None:
 
 def _bootstrap(
     wanted: Image,
-    how: Bootstrapped,
+    how: Bootstrap,
     target: Path,
     runner: Runner,
     mirror: str,
@@ -144,11 +142,11 @@ def _bootstrap(
     stop: Stop,
 ) -> None:
     """Make the root of builder/engine/base.py, as a tar. The same packages give the same bytes."""
-    include = (f"--include={','.join(how.include)}",) if how.include else ()
     architecture = f"--architectures={machine(wanted.architecture)}"
     clock = env_words({"SOURCE_DATE_EPOCH": str(CLOCK), **environment})
     places = (mirror,) if mirror else ()
-    words = ("mmdebstrap", "--variant=minbase", *include, architecture, how.suite, str(target), *places)
+    program, *options, suite = bootstrap_words(how)
+    words = (program, *options, architecture, suite, str(target), *places)
     code, said = follow(runner, (*clock, *words), stop=stop, program="mmdebstrap")
     if code != 0:
         raise bootstrap_failure(wanted.image, code, said)

@@ -195,7 +195,12 @@ RICH: dict[str, Any] = {
         "base": {
             "image": "example/base",
             "digest": "sha256:" + SHA,
-            "bootstrap": {"suite": "stable", "include": ["tini"]},
+            "bootstrap": {
+                "suite": "stable",
+                "include": ["tini"],
+                "exclude": ["/usr/share/doc/*"],
+                "keep": ["/usr/share/doc/*/copyright"],
+            },
             "note": "n",
         },
         "tcmalloc": "git",

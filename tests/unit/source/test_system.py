@@ -14,6 +14,7 @@ import pytest
 
 from builder.engine.process import Argv, CommandMissingError, Result
 from builder.errors import SourceError
+from builder.plan.bootstrap import bootstrap_mark
 from builder.plan.needs import DebianNeed, ImageNeed, SystemNeed
 from builder.recipe.types import Bootstrap
 from builder.source import system as system_module
@@ -273,8 +274,12 @@ def test_a_failure_leaves_nothing_behind(store: Store) -> None:
 # --- images --------------------------------------------------------------------------------------
 
 
+BOOTSTRAP = Bootstrap(suite="bookworm", include=("python3",))
+MADE = bootstrap_mark(BOOTSTRAP)
+
+
 def image(digest: str | None = None, *, bootstrap: bool = False) -> ImageNeed:
-    how = Bootstrap(suite="bookworm", include=("python3",)) if bootstrap else None
+    how = BOOTSTRAP if bootstrap else None
     return ImageNeed(image="quay.io/a/base:1", digest=digest, bootstrap=how, architecture="aarch64")
 
 
@@ -283,7 +288,7 @@ def save(store: Store, need: ImageNeed, machine: Machine, **more: object):
 
 
 def test_an_image_that_the_engine_has_is_taken_as_it_is(store: Store) -> None:
-    machine = Machine(images={"quay.io/a/base:1": "sha256:1 arm64"})
+    machine = Machine(images={"quay.io/a/base:1": f"sha256:1 arm64 {MADE}"})
     entry = save(store, image(bootstrap=True), machine)
     assert entry.note == "docker load; sha256:1"
     assert store.object(entry).read_bytes() == b"saved quay.io/a/base:1"
@@ -293,8 +298,14 @@ def test_an_image_that_the_engine_has_is_taken_as_it_is(store: Store) -> None:
 
 @pytest.mark.parametrize(
     "machine",
-    [Machine(), Machine(missing=("docker",)), Machine(images={"quay.io/a/base:1": "sha256:1 amd64"})],
-    ids=["not there", "no docker", "another architecture"],
+    [
+        Machine(),
+        Machine(missing=("docker",)),
+        Machine(images={"quay.io/a/base:1": f"sha256:1 amd64 {MADE}"}),
+        Machine(images={"quay.io/a/base:1": "sha256:1 arm64"}),
+        Machine(images={"quay.io/a/base:1": "sha256:1 arm64 0123456789ab"}),
+    ],
+    ids=["not there", "no docker", "another architecture", "without a mark", "made in another way"],
 )
 def test_else_mmdebstrap_makes_it(store: Store, machine: Machine) -> None:
     entry = save(store, image(bootstrap=True), machine)
