@@ -210,6 +210,7 @@ from builder.cli import (  # noqa: E402, F401
     bench,
     build,
     bundle,
+    clean,
     data,
     doctor,
     fetch,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from builder.engine.finding import Finding
 from builder.engine.process import CommandMissingError, Runner
 
-__all__ = ["KEPT_BYTES", "Policy", "judge_policy", "parse_policy", "read_policy"]
+__all__ = ["KEPT_BYTES", "Policy", "judge_policy", "parse_policy", "parse_size", "read_policy"]
 
 KEPT_BYTES = 30_000_000_000
 """Cache of one platform with its models: the stages that compile, and the framework's layers (docs/performance.md)."""
@@ -53,7 +53,7 @@ def parse_policy(text: str) -> Policy:
             driver = value.strip()
         elif name.startswith("gc policy rule"):
             rules.append({})
-        elif rules and name in _LIMITS and (size := _bytes(value)) is not None:
+        elif rules and name in _LIMITS and (size := parse_size(value)) is not None:
             rules[-1][_LIMITS[name]] = size
     last = rules[-1] if rules else {}
     # `Reserved` alone is what is never removed: no cache above it is safe.
@@ -85,7 +85,8 @@ def _advice(policy: Policy, needed: int) -> str:
     return f"{why}; into the builder's buildkitd.toml, below [worker.oci]: gckeepstorage = {needed // 10**6}"
 
 
-def _bytes(text: str) -> int | None:
+def parse_size(text: str) -> int | None:
+    """Return a size as Docker writes it, such as `28.5GB`, in bytes; None for what is none."""
     match = _SIZE.search(text)
     return round(float(match["number"]) * _UNITS[match["unit"].lower()]) if match else None
 

@@ -16,7 +16,7 @@ from builder.errors import BuildError
 if TYPE_CHECKING:
     import docker
 
-__all__ = ["Engine", "Facts", "connect", "require_buildx"]
+__all__ = ["Engine", "Facts", "connect", "require_buildx", "seconds_of"]
 
 INSTALL = (
     "install it (Debian 13: apt-get install docker.io docker-cli docker-buildx; `./quickstart` does it on Debian 12)"
@@ -88,7 +88,7 @@ class Engine:
             runtimes=tuple(sorted(info.get("Runtimes") or {})),
             driver=str(info.get("Driver", "")),
             containerd_store="io.containerd.snapshotter" in str(info.get("DriverStatus") or ""),
-            clock=_seconds(str(info.get("SystemTime") or "")),
+            clock=seconds_of(str(info.get("SystemTime") or "")),
             id=str(info.get("ID") or ""),
             processors=int(info.get("NCPU") or 0),
         )
@@ -181,7 +181,7 @@ def require_buildx(runner: Runner) -> str:
     return result.text.split()[1] if len(result.text.split()) > 1 else result.text
 
 
-def _seconds(text: str) -> float | None:
+def seconds_of(text: str) -> float | None:
     """Return an RFC 3339 time, which the engine writes with nanoseconds, in seconds since the epoch."""
     from datetime import datetime
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import fcntl
+from contextlib import suppress
 from pathlib import Path
 
 from builder.engine.progress import Event, Log, Text, Vertex
@@ -23,6 +25,9 @@ class BuildLog:
         try:
             # Unbuffered: an error of the disk is met where the line is written, and not once more at the end.
             self._file = path.open("wb", buffering=0)
+            # Until this process ends, `clean` knows that somebody builds here. A disk may know no locks.
+            with suppress(OSError):
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise unwritable(path, error) from error
 
