@@ -9,6 +9,7 @@ __all__ = [
     "DriftError",
     "DrivebuildError",
     "PlanError",
+    "PolicyError",
     "RecipeError",
     "RunError",
     "SourceError",
@@ -70,3 +71,9 @@ class DriftError(DrivebuildError):
     """Committed output differs from what the recipes render."""
 
     exit_code = 8
+
+
+class PolicyError(DrivebuildError):
+    """An image has what the caller said that it must not have: a licence of some class, a known vulnerability."""
+
+    exit_code = 9

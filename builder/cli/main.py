@@ -222,6 +222,7 @@ from builder.cli import (  # noqa: E402, F401
     render,
     results,
     runs,
+    sbom,
     size,
     store,
     verify,
