@@ -43,11 +43,23 @@ from builder.cli.options import (
     variant_of,
 )
 from builder.cli.profiled import with_profile
-from builder.cli.push import Push, push_image, pushes_to
+from builder.cli.push import (
+    BuilderName,
+    ByDigest,
+    CacheFrom,
+    CacheTo,
+    Overwrite,
+    Push,
+    delivery_of,
+    print_delivered,
+    siblings_of,
+)
+from builder.errors import UsageError
 from builder.signals import ends_like_ctrl_c
 
 if TYPE_CHECKING:
     from builder.engine.build import Choices
+    from builder.engine.delivery import Delivery
     from builder.engine.record import BuildRecord
     from builder.plan.stage import Plan
 
@@ -83,6 +95,11 @@ def image(
     accept_bisheng_eula: AcceptBisheng = False,
     compile_cache: CompileCache = "",
     push: Push = "",
+    by_digest: ByDigest = False,
+    overwrite: Overwrite = False,
+    cache_to: CacheTo = None,
+    cache_from: CacheFrom = None,
+    builder: BuilderName = "",
     no_cache: NoCache = False,
     progress: Annotated[
         str, typer.Option("--progress", metavar="plain|rich|json", help="How progress is shown; rich on a terminal.")
@@ -108,30 +125,56 @@ def image(
         no_cache=no_cache,
         progress=progress,
         compile_cache=parsed(compile_cache, offline=offline, no_cache=no_cache),
-        push=pushes_to(push, offline=offline),
+    )
+    delivery = delivery_of(
+        push=push,
+        by_digest=by_digest,
+        overwrite=overwrite,
+        cache_to=cache_to,
+        cache_from=cache_from,
+        builder=builder,
+        offline=offline,
     )
     choices, dockerfile = replace(choices_of(settings, plan, words), contexts=profiled), dockerfile_of(plan)
     if dry_run:
         from builder.engine.build import check_arguments
 
         check_arguments(dockerfile, choices)
-        print_dry_run(plan, choices, dockerfile)
+        print_dry_run(plan, _for_dry_run(settings, plan, choices, delivery), dockerfile)
         return
-    record = _build(settings, plan, dockerfile, choices, words)
+    record = _build(settings, plan, dockerfile, choices, words, delivery)
     if progress == "json":
         print_json_record(record)
     else:
         print_record(record)
 
 
-def _build(settings: Settings, plan: Plan, dockerfile: str, choices: Choices, words: Words) -> BuildRecord:
+def _for_dry_run(settings: Settings, plan: Plan, choices: Choices, delivery: Delivery) -> Choices:
+    """Return the choices with what only the engine can say, where a builder or caches are named: names of caches."""
+    if not (delivery.builder or delivery.cache_from or delivery.cache_to):
+        return choices
+    from builder.engine.delivery import prepared
+    from builder.engine.host import connect
+    from builder.engine.process import SystemRunner
+    from builder.engine.push import Way
+
+    way = Way(runner=SystemRunner(), engine=connect())
+    return prepared(plan, choices, delivery, way=way, siblings=siblings_of(settings, plan))[0]
+
+
+def _build(
+    settings: Settings, plan: Plan, dockerfile: str, choices: Choices, words: Words, delivery: Delivery
+) -> BuildRecord:
     from builder.cli.live import Say, make_view
     from builder.cli.supply import supplied
     from builder.engine.base import ensure_base
     from builder.engine.build import build, check_arguments, default_tag, target_of
     from builder.engine.buildlock import alone_with
+    from builder.engine.compilecache import Folder
+    from builder.engine.delivery import deliver, prepared
     from builder.engine.host import connect
     from builder.engine.process import SystemRunner
+    from builder.engine.push import Way
 
     # Wrong words are said before anything is asked of the engine.
     target_of(plan, choices.until)
@@ -146,17 +189,25 @@ def _build(settings: Settings, plan: Plan, dockerfile: str, choices: Choices, wo
         if not choices.offline:
             mirror = settings.network().mirror_of(plan.platform.system)
             ensure_base(plan.platform, engine=engine, runner=runner, say=Say(quiet=quiet), mirror=mirror)
-        given = supplied_with(choices, supply)
+        way = Way(runner=runner, engine=engine, say=lambda line: typer.echo(line, err=quiet))
+        siblings = siblings_of(settings, plan) if delivery.cache_from else ()
+        given, cache_to = prepared(plan, supplied_with(choices, supply), delivery, way=way, siblings=siblings)
+        if given.elsewhere and isinstance(words.compile_cache, Folder):
+            hint = "a server of compiles serves any builder: --compile-cache http://… or redis://…; or --cache-from"
+            raise UsageError("--compile-cache DIR goes into this engine's cache, and not into a builder's", hint=hint)
         with compiled_before(words.compile_cache, [(plan, given)], runner=runner, quiet=quiet) as secrets:
             given = replace(given, secrets=(*given.secrets, *secrets))
-            view = make_view(words.progress)
-            try:
-                record = build(plan, dockerfile, given, runner=runner, engine=engine, observe=view.update)
-            finally:
-                view.close()
-        if words.push:
-            push_image(words.push, plan, dockerfile, given, runner=runner, engine=engine, json=quiet)
-        return record
+
+            def attempt(tried: Choices) -> BuildRecord:
+                view = make_view(words.progress)
+                try:
+                    return build(plan, dockerfile, tried, runner=runner, engine=engine, observe=view.update)
+                finally:
+                    view.close()
+
+            done = deliver(plan, dockerfile, given, delivery, cache_to, way=way, attempt=attempt)
+        print_delivered(done, json=quiet)
+        return done.record
 
 
 def _say_waiting() -> None:

@@ -25,6 +25,7 @@ from builder.cli.options import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from builder.engine.verified import Verified
     from builder.engine.verify import Check
     from builder.plan.stage import Plan
 
@@ -70,8 +71,9 @@ def verify(
         if not as_json:
             _print_group(group)
     failed = [check for check in checks if not check.ok]
+    record = _kept(name, checks, whole=not until)
     if as_json:
-        _print_json(name, checks)
+        _print_json(name, checks, record)
     else:
         typer.echo(f"{name}: {summary(checks)}")
         if plan.platform.accelerator == "npu":
@@ -130,10 +132,31 @@ def _print_line(mark: str, text: str) -> None:
     typer.echo(f"{typer.style(mark.ljust(4), fg=colour, bold=mark == 'FAIL')}  {text}")
 
 
-def _print_json(tag: str, checks: list[Check]) -> None:
+def _kept(tag: str, checks: list[Check], *, whole: bool) -> Verified | None:
+    """Write down what was found, for `promote`; of a stage that is no whole image, nothing."""
+    from builder.engine.host import connect
+    from builder.engine.verified import keep, of_image
+
+    image = connect().image(tag) if whole else None
+    if image is None:
+        return None
+    record = of_image(image, tag, ok=all(check.ok for check in checks), summary=summary(checks))
+    keep(record)
+    return record
+
+
+def _print_json(tag: str, checks: list[Check], record: Verified | None) -> None:
     import json
     from dataclasses import asdict
 
+    import msgspec
+
     ok = all(check.ok for check in checks)
-    found = {"image": tag, "ok": ok, "summary": summary(checks), "checks": [asdict(check) for check in checks]}
+    found = {
+        "image": tag,
+        "ok": ok,
+        "summary": summary(checks),
+        "record": msgspec.to_builtins(record),
+        "checks": [asdict(check) for check in checks],
+    }
     typer.echo(json.dumps(found, indent=2))

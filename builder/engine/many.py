@@ -11,13 +11,16 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from builder.engine.build import build
 from builder.engine.buildlock import try_lock
+from builder.engine.delivery import deliver
 from builder.engine.hints import LOW_DISK_BYTES
 from builder.engine.host import Engine
-from builder.engine.push import push
+from builder.engine.patience import PATIENCE
+from builder.engine.push import Way
 from builder.engine.works import TICK, Board, Doors, Show, Watch, Work, failed_by
 from builder.errors import BuildError, DrivebuildError
 from builder.fleet.runs import Failed, ImageRun, ImageState, Outcome
@@ -26,13 +29,16 @@ from builder.signals import noted_interrupts
 if TYPE_CHECKING:
     import filelock
 
+    from builder.engine.command import Choices
+    from builder.engine.delivery import Delivered
+    from builder.engine.process import Runner
     from builder.engine.record import BuildRecord
 
 __all__ = ["MOST", "build_many"]
 
 AGAIN = 1.0
 """Seconds until an image is asked for again that another drivebuild is at."""
-PATIENCE = 5
+ENGINE_WAIT = 5.0
 """Seconds an engine has to answer after a failure: one that is started anew by its supervisor needs a few."""
 MOST = 8
 """Images at a time by default, however many processors: leaves unpack files, and wait for the engine's disk."""
@@ -164,11 +170,9 @@ class _Fleet:
         pushed = ""
         try:
             runner, engine = self._doors.runner(self._stop), self._doors.engine()
-            record = build(work.plan, work.dockerfile, work.choices, runner=runner, engine=engine, observe=watch)
-            if work.push:
-                self._board.state(work.name, "pushing", work.push)
-                done = push(work.plan, work.dockerfile, work.choices, work.push, runner=runner, engine=engine)
-                pushed = f"{done.name}@{done.digest}"
+            done = self._delivered(work, watch, runner, engine)
+            record = done.record
+            pushed = f"{done.pushed.name}@{done.pushed.digest}" if done.pushed else ""
             state = "done"
         except KeyboardInterrupt:
             state = "cancelled"
@@ -192,6 +196,28 @@ class _Fleet:
             image_id=record.image_id if record else "",
             pushed=pushed,
         )
+
+    def _delivered(self, work: Work, watch: Watch, runner: Runner, engine: Engine) -> Delivered:
+        """Build an image, and push it and its cache where that is wanted."""
+        delivery = work.delivery
+
+        def attempt(tried: Choices) -> BuildRecord:
+            record = build(work.plan, work.dockerfile, tried, runner=runner, engine=engine, observe=watch)
+            if delivery.push or work.cache_to:
+                self._board.state(work.name, "pushing", delivery.push or work.cache_to[0])
+            return record
+
+        way = Way(
+            runner=runner,
+            engine=engine,
+            patience=replace(PATIENCE, sleep=self._sleep),
+            say=lambda line: self._board.note(work.name, line),
+        )
+        return deliver(work.plan, work.dockerfile, work.choices, delivery, work.cache_to, way=way, attempt=attempt)
+
+    def _sleep(self, seconds: float) -> None:
+        if self._stop.wait(seconds):
+            raise KeyboardInterrupt
 
     def _end(self, work: Work, run: ImageRun) -> None:
         self._keep(run)
@@ -225,7 +251,7 @@ class _Fleet:
         Raises:
             BuildError: when it does not answer in time.
         """
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + ENGINE_WAIT
         while True:
             try:
                 return self._doors.engine()

@@ -1,4 +1,4 @@
-"""An image into a registry: its layers as zstd where the engine's image store can do that, as gzip where not."""
+"""An image into a registry: its layers as zstd where the builder can, as gzip where not; its cache beside it."""
 
 from __future__ import annotations
 
@@ -8,35 +8,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from builder.engine.build import Choices, build_command, build_files, default_tag
-from builder.engine.host import INSTALL, Engine
+from builder.engine.command import Choices, build_command, build_files, default_tag, recipe_of
+from builder.engine.host import INSTALL, Engine, Facts
+from builder.engine.manifests import Tools
+from builder.engine.patience import PATIENCE, Patience, RefusedError, Say, patiently
 from builder.engine.process import Argv, CommandMissingError, Runner
+from builder.engine.registry import ARCHITECTURES, Reference, patience_asked, refused
 from builder.errors import BuildError, UsageError
 from builder.plan.stage import Plan
+from builder.render.keys import SHORT
 
-__all__ = ["GZIP_NOTE", "ZSTD", "Pushed", "check_repository", "push", "pushed_name"]
+__all__ = ["CONTAINERD", "GZIP_NOTE", "ZSTD", "Pushed", "Way", "check_export", "export_cache", "push", "pushed_name"]
 
-GZIP_NOTE = (
-    "as gzip: the engine's own image store knows no other. zstd wants containerd's: "
-    '{"features": {"containerd-snapshotter": true}} in /etc/docker/daemon.json'
-)
+CONTAINERD = '{"features": {"containerd-snapshotter": true}} in /etc/docker/daemon.json'
+GZIP_NOTE = f"as gzip: the engine's own image store knows no other. zstd wants containerd's: {CONTAINERD}"
 # Base layers come from a registry as gzip; forced, all are zstd and a pull has one kind to unpack.
 ZSTD = "compression=zstd,compression-level=3,force-compression=true,oci-mediatypes=true"
-_REPOSITORY = re.compile(r"(?P<host>[A-Za-z0-9.-]+(?::[0-9]+)?)(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)*")
-_HINTS = (
-    (r"unauthorized|denied|authentication required|no basic auth", "sign in: `docker login {host}`"),
-    (
-        r"server gave HTTP response to HTTPS client",
-        "the registry speaks no TLS: only the engine's own `insecure-registries` can allow that",
-    ),
-    (r"x509: |certificate", "the registry's CA belongs into /etc/docker/certs.d/{host}/ca.crt of the engine's machine"),
-    (r"no such host|connection refused|i/o timeout|network is unreachable", "{host} cannot be reached from the engine"),
-    (r"429 Too Many Requests|toomanyrequests", "the registry asks for patience: wait, and run the same command again"),
-    (
-        r"no space left|5\d\d ",
-        "the registry has a fault of its own; what has arrived is kept, run the same command again",
-    ),
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,25 +31,45 @@ class Pushed:
     """What a registry has now."""
 
     name: str
+    """With its tag; of a push by digest only the repository, where no tag was needed."""
     digest: str
     compression: Literal["zstd", "gzip"]
+    tags: tuple[str, ...] = ()
+    """All names it has there by this push, or had already."""
+    kept: str = ""
+    """The digest of another image that has the recipe's own tag, and keeps it."""
+    recipe: str = ""
+    architecture: str = ""
 
 
-def check_repository(repository: str, *, offline: bool) -> None:
-    """Look whether `--push` names a place in a registry.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """What everything goes through."""
 
-    Raises:
-        UsageError: when it does not, or names none, and with `offline`.
-    """
-    match = _REPOSITORY.fullmatch(repository)
-    if not match:
-        raise UsageError(f"--push {repository!r}: not a repository", hint="such as registry.example:5000/team")
-    host = match["host"]
-    if not (set(".:") & set(host) or host == "localhost"):
-        # The engine would take it for a user's name on Docker Hub.
-        raise UsageError(f"--push {repository}: names no registry", hint=f"such as registry.example/{repository}")
-    if offline:
-        raise UsageError("--push wants a network, and --offline allows none")
+    runner: Runner
+    engine: Engine
+    patience: Patience = PATIENCE
+    say: Say = lambda _line: None
+
+    def patiently(self, command: Argv, host: str, environment: Mapping[str, str] | None = None) -> str:
+        """Run a command, again while its fault passes; return what it printed.
+
+        Raises:
+            RefusedError: when it fails for good.
+            BuildError: without docker.
+        """
+        return patiently(
+            lambda: _run(command, self.runner, environment),
+            about=host,
+            patience=self.patience,
+            say=self.say,
+            ask=lambda: patience_asked(host),
+        )
+
+    def tools(self, choices: Choices) -> Tools:
+        """Return what looks into registries."""
+        builder = choices.builder.name if choices.builder and choices.elsewhere else ""
+        return Tools(runner=self.runner, builder=builder, patience=self.patience, say=self.say)
 
 
 def pushed_name(repository: str, plan: Plan, choices: Choices) -> str:
@@ -71,57 +78,159 @@ def pushed_name(repository: str, plan: Plan, choices: Choices) -> str:
     return f"{repository}/{tag.removeprefix('drivebuild/')}"
 
 
-def push(plan: Plan, dockerfile: str, choices: Choices, repository: str, *, runner: Runner, engine: Engine) -> Pushed:
+def push(
+    plan: Plan,
+    dockerfile: str,
+    choices: Choices,
+    repository: str,
+    *,
+    way: Way,
+    by_digest: bool = False,
+    overwrite: bool = False,
+) -> Pushed:
     """Push what a build with the same choices has just made.
+
+    A whole image as its recipe has it gets a second tag, with the hash of the recipe. It is written once: who deploys
+    by it gets what was there when it was tested, while the other tag moves on with each build. `overwrite` moves both.
 
     Raises:
         BuildError: when the registry refuses or cannot be reached; what has arrived there is kept.
     """
+    facts = way.engine.facts()
+    own = not (facts.containerd_store or choices.elsewhere)
     name = pushed_name(repository, plan, choices)
-    host = name.partition("/")[0]
+    target = _parted(name)
+    recipe = recipe_of(plan, choices)
+    architecture = ARCHITECTURES.get(choices.architecture(facts), choices.architecture(facts))
+    if by_digest:
+        # The engine's own push knows no image without a tag: one that only this machine's architecture has.
+        tag = "-".join(word for word in (target.tag, recipe[:SHORT], architecture) if word)
+        target = Reference(target.repository, tag if own else "")
     try:
-        if engine.facts().containerd_store:
-            return _pushed_by_buildkit(plan, dockerfile, choices, name, runner)
-        return _pushed_by_engine(choices.tag or default_tag(plan, choices.until), name, runner)
-    except CommandMissingError as error:
-        raise BuildError(error.message, hint=INSTALL) from error
-    except _RefusedError as error:
-        said = str(error)
-        tail = "".join(f"\n  | {line}" for line in said.splitlines()[-5:])
-        hint = next((text for pattern, text in _HINTS if re.search(pattern, said)), "")
-        raise BuildError(f"{name} could not be pushed{tail}", hint=hint.format(host=host)) from error
+        if own:
+            digest = _pushed_by_engine(choices.tag or default_tag(plan, choices.until), target, way)
+        else:
+            digest = _pushed_by_buildkit(plan, dockerfile, choices, target, way)
+    except RefusedError as error:
+        raise refused(f"{target.name} could not be pushed", str(error), target.host) from error
+    done = Pushed(
+        name=target.name,
+        digest=digest,
+        compression="gzip" if own else "zstd",
+        tags=(target.name,) if target.tag else (),
+        recipe=recipe,
+        architecture=architecture,
+    )
+    if by_digest or not recipe or choices.tag:
+        return done
+    source = choices.tag or default_tag(plan, choices.until) if own else ""
+    return _with_recipe_tag(done, target, source, way, choices, overwrite=overwrite)
 
 
-class _RefusedError(Exception):
-    """A command that failed, with what it said."""
+def _parted(name: str) -> Reference:
+    repository, _, tag = name.rpartition(":")
+    # A tag of the caller's choice may have none: then the colon is that of a port, or there is none.
+    return Reference(repository, tag) if repository and "/" not in tag else Reference(name, "latest")
 
 
-def _pushed_by_buildkit(plan: Plan, dockerfile: str, choices: Choices, name: str, runner: Runner) -> Pushed:
+def _with_recipe_tag(
+    done: Pushed, target: Reference, source: str, way: Way, choices: Choices, *, overwrite: bool
+) -> Pushed:
+    """Give what was pushed its second tag, if no other image has that."""
+    second = Reference(target.repository, f"{target.tag}-{done.recipe[:SHORT]}")
+    tools = way.tools(choices)
+    there = None if overwrite else tools.look(second)
+    if there and there.digest != done.digest:
+        new = tools.look(Reference(target.repository, digest=done.digest))
+        if new is None or not new.contents <= there.contents:
+            return _changed(done, kept=there.digest)
+    elif there is None:
+        if source:
+            try:
+                _pushed_by_engine(source, second, way)
+            except RefusedError as error:
+                raise refused(f"{second.name} could not be pushed", str(error), target.host) from error
+        else:
+            tools.name((second,), (target.at(done.digest),), one=True)
+    return _changed(done, tags=(*done.tags, second.name))
+
+
+def _changed(done: Pushed, *, tags: tuple[str, ...] = (), kept: str = "") -> Pushed:
+    from dataclasses import replace
+
+    return replace(done, tags=tags or done.tags, kept=kept)
+
+
+def _pushed_by_buildkit(plan: Plan, dockerfile: str, choices: Choices, target: Reference, way: Way) -> str:
+    named = "push=true" if target.tag else "push-by-digest=true,name-canonical=true,push=true"
     with build_files(dockerfile, choices) as folder:
-        output = f"type=image,name={name},push=true,{ZSTD}"
-        # Everything is in its cache by now; --no-cache would make another image.
-        command = build_command(plan, choices, folder=folder, output=output)
-        _run(tuple(word for word in command if word != "--no-cache"), runner, choices.environment)
-        digest = str(json.loads((folder / "metadata.json").read_bytes()).get("containerimage.digest", ""))
-    return Pushed(name=name, digest=digest, compression="zstd")
+        output = f"type=image,name={target.name},{named},{ZSTD}"
+        command = _again(build_command(plan, choices, folder=folder, output=output))
+        way.patiently(command, target.host, choices.environment)
+        return str(json.loads((folder / "metadata.json").read_bytes()).get("containerimage.digest", ""))
 
 
-def _pushed_by_engine(tag: str, name: str, runner: Runner) -> Pushed:
-    _run(("docker", "tag", tag, name), runner)
+def _again(command: Argv) -> Argv:
+    # Everything is in the builder's cache by now; --no-cache would make another image.
+    return tuple(word for word in command if word != "--no-cache")
+
+
+def _pushed_by_engine(tag: str, target: Reference, way: Way) -> str:
+    way.patiently(("docker", "tag", tag, target.name), target.host)
     try:
-        said = _run(("docker", "push", name), runner)
+        said = way.patiently(("docker", "push", target.name), target.host)
     finally:
         # Only the name: the image has its own one, too.
-        runner.run(("docker", "image", "rm", name))
+        way.runner.run(("docker", "image", "rm", target.name))
     found = re.search(r"digest: (sha256:[0-9a-f]{64})", said)
-    return Pushed(name=name, digest=found[1] if found else "", compression="gzip")
+    return found[1] if found else ""
+
+
+def check_export(choices: Choices, places: tuple[str, ...], facts: Facts) -> None:
+    """Look, before anything is built, whether the builder can write its cache anywhere.
+
+    Raises:
+        UsageError: when it cannot.
+    """
+    outside = [place for place in places if not place.startswith("type=inline")]
+    if outside and not choices.elsewhere and not facts.containerd_store:
+        message = "--cache-to: with the engine's own image store BuildKit cannot export its cache"
+        hint = (
+            f"containerd's can: {CONTAINERD}, then restart the engine (`drivebuild doctor` says which is on); "
+            "or another builder: `docker buildx create --name NAME --driver docker-container`, and --builder NAME"
+        )
+        raise UsageError(message, hint=hint)
+
+
+def export_cache(plan: Plan, dockerfile: str, choices: Choices, places: tuple[str, ...], *, way: Way) -> None:
+    """Write the cache of what a build with the same choices has just made.
+
+    A step of its own, after the build: a registry's fault costs no image, and only the writing is tried again.
+
+    Raises:
+        BuildError: when it cannot be written; the image is there all the same.
+    """
+    with build_files(dockerfile, choices) as folder:
+        for place in places:
+            command = build_command(plan, choices, folder=folder, output="type=cacheonly", cache_to=(place,))
+            match = re.search(r"(?:^|,)ref=([^,/]+)", place)
+            host = match[1] if match else "the cache"
+            try:
+                way.patiently(_again(command), host, choices.environment)
+            except RefusedError as error:
+                raise refused(
+                    f"the image is built; its cache could not be written to {place}", str(error), host
+                ) from error
 
 
 def _run(command: Argv, runner: Runner, environment: Mapping[str, str] | None = None) -> str:
-    result = runner.run(command, env=environment or None)
+    try:
+        result = runner.run(command, env=environment or None)
+    except CommandMissingError as error:
+        raise BuildError(error.message, hint=INSTALL) from error
     if result.code != 0:
         lines = _errors(result.complaint) or (result.complaint or result.text).splitlines()
-        raise _RefusedError("\n".join(line for line in lines if line.strip()))
+        raise RefusedError("\n".join(line for line in lines if line.strip()))
     return result.text
 
 

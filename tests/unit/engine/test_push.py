@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,12 +10,21 @@ from support.engine import FakeEngine, stage, toy_plan
 from support.runner import RecordingRunner
 
 from builder.engine.build import Choices, build_command
+from builder.engine.builders import Builder
+from builder.engine.local import LocalSource
+from builder.engine.patience import Patience
 from builder.engine.process import Result
-from builder.engine.push import check_repository, push, pushed_name
+from builder.engine.push import Way, check_export, push, pushed_name
+from builder.engine.registry import check_repository
+from builder.engine.snapshot import Asked
 from builder.errors import BuildError, UsageError
 from builder.plan.stage import Plan
 
 DIGEST = f"sha256:{'0123456789abcdef' * 4}"
+
+
+def way(runner: RecordingRunner, engine: FakeEngine | None = None, patience: Patience | None = None) -> Way:
+    return Way(runner=runner, engine=engine or FakeEngine(), patience=patience or Patience(tries=1))  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -67,7 +77,7 @@ def test_an_exporter_stands_in_for_load(plan: Plan, tmp_path: Path) -> None:
 
 def test_the_engines_own_store_pushes_gzip_and_takes_the_name_away(plan: Plan) -> None:
     runner = RecordingRunner(answers={("docker", "push"): Result(0, f"x: digest: {DIGEST} size: 1".encode())})
-    done = push(plan, "FROM scratch\n", Choices(), "r.example/t", runner=runner, engine=FakeEngine())  # type: ignore[arg-type]
+    done = push(plan, "FROM scratch\n", Choices(), "r.example/t", way=way(runner))
     assert (done.digest, done.compression) == (DIGEST, "gzip")
     assert [words[:3] for words in runner.asked] == [
         ("docker", "tag", "drivebuild/toy:plat-stock"),
@@ -92,7 +102,97 @@ def test_the_engines_own_store_pushes_gzip_and_takes_the_name_away(plan: Plan) -
 def test_a_refusal_says_what_to_do(plan: Plan, said: str, hint: str) -> None:
     runner = RecordingRunner(answers={("docker", "push"): Result(1, b"", said.encode())})
     with pytest.raises(BuildError) as caught:
-        push(plan, "FROM scratch\n", Choices(), "r.example/t", runner=runner, engine=FakeEngine())  # type: ignore[arg-type]
+        push(plan, "FROM scratch\n", Choices(), "r.example/t", way=way(runner))
     assert said in caught.value.message
     assert hint in caught.value.hint
     assert runner.asked[-1][:3] == ("docker", "image", "rm")
+
+
+RECIPE = "ab" * 32
+ASKED = Choices(asked=Asked(digests={"image": RECIPE}))
+
+
+def config(layer: str = "sha256:1", architecture: str = "amd64") -> str:
+    labels = {"drivebuild.recipe": RECIPE}
+    return json.dumps({"architecture": architecture, "config": {"Labels": labels}, "rootfs": {"diff_ids": [layer]}})
+
+
+def looked(digest: str, image: str) -> Result:
+    kind = "application/vnd.docker.distribution.manifest.v2+json"
+    return Result(0, f'{{"manifest":{{"mediaType":"{kind}","digest":"{digest}"}},"image":{image}}}'.encode())
+
+
+def pushing(second: Result) -> RecordingRunner:
+    """Return a runner whose registry answers so for the tag with the recipe's hash."""
+    answers = {
+        ("docker", "push"): Result(0, f"x: digest: {DIGEST} size: 1".encode()),
+        ("imagetools", f"r.example/t/toy:plat-stock-{RECIPE[:12]}"): second,
+        ("imagetools", f"r.example/t/toy@{DIGEST}"): looked(DIGEST, config()),
+    }
+    return RecordingRunner(answers=answers)
+
+
+def test_the_recipes_own_tag_is_written_where_there_is_none(plan: Plan) -> None:
+    runner = pushing(Result(1, b"", b"ERROR: r.example/t/toy:x: not found"))
+    done = push(plan, "FROM scratch\n", ASKED, "r.example/t", way=way(runner))
+    second = f"r.example/t/toy:plat-stock-{RECIPE[:12]}"
+    assert done.tags == ("r.example/t/toy:plat-stock", second)
+    assert ("docker", "push", second) in runner.asked
+    assert (done.recipe, done.architecture, done.kept) == (RECIPE, "amd64", "")
+
+
+def test_and_stays_another_images(plan: Plan) -> None:
+    runner = pushing(looked("sha256:old", config("sha256:2")))
+    done = push(plan, "FROM scratch\n", ASKED, "r.example/t", way=way(runner))
+    assert (done.tags, done.kept) == (("r.example/t/toy:plat-stock",), "sha256:old")
+    again = pushing(looked("sha256:old", config("sha256:2")))
+    done = push(plan, "FROM scratch\n", ASKED, "r.example/t", way=way(again), overwrite=True)
+    assert (len(done.tags), done.kept) == (2, "")
+
+
+def test_the_same_image_packed_otherwise_is_no_other(plan: Plan) -> None:
+    runner = pushing(looked("sha256:zstd", config()))
+    done = push(plan, "FROM scratch\n", ASKED, "r.example/t", way=way(runner))
+    assert (len(done.tags), done.kept) == (2, "")
+    assert [words[:2] for words in runner.asked].count(("docker", "push")) == 1
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [
+        Choices(asked=ASKED.asked, sources=(LocalSource("src-x", Path("/x"), "a folder"),)),
+        Choices(asked=ASKED.asked, arguments={"PYTHON_PROFILE_TASK": "x"}),
+        Choices(asked=ASKED.asked, until="base"),
+    ],
+)
+def test_what_is_not_the_recipes_has_no_such_tag_nor_label(plan: Plan, choices: Choices, tmp_path: Path) -> None:
+    runner = pushing(Result(1, b"", b"ERROR: x: not found"))
+    assert len(push(plan, "FROM scratch\n", choices, "r.example/t", way=way(runner)).tags) == 1
+    assert "--label" not in build_command(plan, choices, folder=tmp_path)
+    words = build_command(plan, ASKED, folder=tmp_path)
+    assert words[words.index("--label") + 1] == f"drivebuild.recipe={RECIPE}"
+
+
+def test_by_digest_the_engines_own_push_needs_a_tag_of_its_own(plan: Plan) -> None:
+    runner = pushing(Result(1))
+    done = push(plan, "FROM scratch\n", ASKED, "r.example/t", way=way(runner), by_digest=True)
+    assert done.name == f"r.example/t/toy:plat-stock-{RECIPE[:12]}-amd64"
+
+
+def test_a_fault_that_passes_is_tried_again(plan: Plan) -> None:
+    waits: list[float] = []
+    runner = RecordingRunner(answers={("docker", "push"): Result(1, b"", b"received unexpected HTTP status: 503 x")})
+    patience = Patience(tries=4, sleep=waits.append, chance=lambda: 0.5)
+    with pytest.raises(BuildError, match="503"):
+        push(plan, "FROM scratch\n", Choices(), "r.example/t", way=way(runner, patience=patience))
+    assert waits == [2.0, 4.0, 8.0]
+
+
+@pytest.mark.parametrize("place", ["type=registry,ref=r.example/t/cache:x", "type=local,dest=/x"])
+def test_the_engines_own_store_exports_no_cache(place: str) -> None:
+    with pytest.raises(UsageError, match="cannot export its cache") as caught:
+        check_export(Choices(), (place,), FakeEngine().facts())
+    assert "containerd-snapshotter" in caught.value.hint
+    assert "--builder" in caught.value.hint
+    check_export(Choices(builder=Builder(name="b", driver="remote")), (place,), FakeEngine().facts())
+    check_export(Choices(), ("type=inline",), FakeEngine().facts())

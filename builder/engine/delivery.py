@@ -1,0 +1,193 @@
+"""Where a built image goes, and which caches and which builder it goes through."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from builder.engine.build import StageFailedError
+from builder.engine.builders import base_layout, find_builder
+from builder.engine.command import Choices, target_of
+from builder.engine.host import Facts
+from builder.engine.patience import passes
+from builder.engine.push import Pushed, Way, check_export, export_cache, push
+from builder.engine.record import BuildRecord
+from builder.engine.registry import cache_key, cache_source, cache_target, check_repository
+from builder.errors import UsageError
+from builder.plan.stage import Plan
+
+__all__ = ["Delivered", "Delivery", "check_delivery", "deliver", "prepared"]
+
+SIBLINGS = 8
+"""Caches of other models that are read at most: each costs a request or two before the build begins."""
+# A step that pulls, in words of BuildKit's: of a RUN that fails only its exit code stands in the first line.
+_PULL = re.compile(
+    r"failed to (?:copy|resolve source metadata|do request|load cache)|failed commit on ref|httpReadSeeker"
+    r"|unexpected commit digest|missing descriptor handlers|unexpected status from (?:GET|HEAD) request"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """What the caller wants, in the caller's words."""
+
+    push: str = ""
+    """A repository."""
+    by_digest: bool = False
+    overwrite: bool = False
+    """Whether the tag with the recipe's hash may be moved."""
+    cache_to: tuple[str, ...] = ()
+    cache_from: tuple[str, ...] = ()
+    builder: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivered:
+    """What came of it."""
+
+    record: BuildRecord
+    pushed: Pushed | None = None
+    caches: tuple[str, ...] = ()
+    """What was written, in BuildKit's words."""
+
+
+def check_delivery(delivery: Delivery, *, offline: bool) -> None:
+    """Look at the words, before anything is asked of anybody.
+
+    Raises:
+        UsageError: for a repository or a name that is none, for what wants a network that is not allowed, and for
+            `by_digest` or `overwrite` without a push.
+    """
+    if delivery.push:
+        check_repository(delivery.push, offline=offline)
+    elif delivery.by_digest or delivery.overwrite:
+        raise UsageError(f"{'--by-digest' if delivery.by_digest else '--overwrite'} is a word about --push")
+    for text in delivery.cache_to:
+        cache_target(text, "key", offline=offline)
+    for text in delivery.cache_from:
+        cache_source(text, ("key",), offline=offline)
+
+
+def prepared(
+    plan: Plan, choices: Choices, delivery: Delivery, *, way: Way, siblings: tuple[str, ...] = ()
+) -> tuple[Choices, tuple[str, ...]]:
+    """Return the choices with builder, base images and caches, and BuildKit's words for the caches to write.
+
+    `siblings` are other models of the platform, whose caches have stages that this image shares.
+
+    Raises:
+        UsageError: when there is no such builder, or it cannot write caches.
+        BuildError: when a builder elsewhere does not answer, or cannot be handed a base image.
+    """
+    name = delivery.builder or os.environ.get("BUILDX_BUILDER", "")
+    facts = way.engine.facts()
+    if name:
+        retry = f"{choices.retry} --builder {shlex.quote(name)}" if choices.retry else ""
+        choices = replace(choices, builder=find_builder(name, way.runner), retry=retry)
+    if choices.elsewhere:
+        choices = replace(_with_layouts(plan, choices, way), load=not delivery.push)
+        _check_kind(choices, facts)
+    own, others = _keys(plan, choices, choices.architecture(facts), siblings)
+    cache_from = tuple(
+        word for text in delivery.cache_from for word in cache_source(text, (own, *others), offline=choices.offline)
+    )
+    cache_to = tuple(cache_target(text, own, offline=choices.offline) for text in delivery.cache_to)
+    check_export(choices, cache_to, facts)
+    return replace(choices, cache_from=cache_from), cache_to
+
+
+def _with_layouts(plan: Plan, choices: Choices, way: Way) -> Choices:
+    """Hand over the images that only the engine has: a base that drivebuild made, and with --offline any base."""
+    base = plan.platform.base
+    if base.bootstrap is None and not choices.offline:
+        return choices
+    images = dict(choices.images)
+    place = images.pop(base.image, base.image)
+    if base.bootstrap is not None and place != base.image and not choices.offline:
+        # A site's mirror has it: the builder pulls it there.
+        return choices
+    return replace(choices, images=tuple(images.items()), layouts=((base.image, base_layout(way.engine, place)),))
+
+
+def _check_kind(choices: Choices, facts: Facts) -> None:
+    """Look whether what this machine hands over is for the builder's architecture.
+
+    Raises:
+        UsageError: when it is not.
+    """
+    wanted = choices.architecture(facts)
+    if wanted and wanted != facts.architecture and (choices.layouts or choices.contexts):
+        what = choices.layouts[0][0] if choices.layouts else "what the store has"
+        name = choices.builder.name if choices.builder else ""
+        message = f"builder {name} is {wanted}, and {what} on this machine is for {facts.architecture}"
+        raise UsageError(message, hint="build from a machine of that architecture; `drivebuild merge` joins the images")
+
+
+def _keys(plan: Plan, choices: Choices, architecture: str, siblings: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+    """Return the key of this build's own cache, and those of caches that have stages of it."""
+    flavour = plan.flavour.removeprefix(f"{plan.platform.name}-")
+
+    def key(rest: str) -> str:
+        return cache_key(platform=plan.platform.name, architecture=architecture, rest=rest)
+
+    image = key(f"{plan.model.name}-{flavour}")
+    whole = target_of(plan, choices.until) == plan.names[-1]
+    stock = key(f"{plan.model.name}-stock")
+    others = (image, stock, *(key(f"{name}-{flavour}") for name in siblings[:SIBLINGS]))
+    return image if whole else key(choices.until), others
+
+
+def deliver(
+    plan: Plan,
+    dockerfile: str,
+    choices: Choices,
+    delivery: Delivery,
+    cache_to: tuple[str, ...],
+    *,
+    way: Way,
+    attempt: Callable[[Choices], BuildRecord],
+) -> Delivered:
+    """Build, push, and write the cache, with patience for what passes.
+
+    Raises:
+        BuildError: as the build does; when the registry refuses. What is there by then stays.
+    """
+    record, choices = _built(choices, attempt, way)
+    pushed = None
+    if delivery.push:
+        pushed = push(
+            plan,
+            dockerfile,
+            choices,
+            delivery.push,
+            way=way,
+            by_digest=delivery.by_digest,
+            overwrite=delivery.overwrite,
+        )
+    export_cache(plan, dockerfile, choices, cache_to, way=way)
+    return Delivered(record=record, pushed=pushed, caches=cache_to)
+
+
+def _built(choices: Choices, attempt: Callable[[Choices], BuildRecord], way: Way) -> tuple[BuildRecord, Choices]:
+    """Build; again while a registry has a fault that passes, and at last without caches that cannot be read."""
+    failed = 0
+    while True:
+        try:
+            return attempt(choices), choices
+        except StageFailedError as error:
+            pulls = _PULL.search(error.first) is not None
+            failed += 1
+            if pulls and passes(error.first) and failed < way.patience.tries:
+                wait = way.patience.wait(failed)
+                tries = f"try {failed + 1} of {way.patience.tries} in {wait:.0f} s; what is done is kept"
+                way.say(f"a pull failed: {error.first}; {tries}")
+                way.patience.sleep(wait)
+            elif pulls and choices.cache_from:
+                # BuildKit looks at a blob only when it needs it, and then does not go back to the step behind it.
+                way.say(f"a cache cannot be used: {error.first}; the build goes on without --cache-from")
+                choices = replace(choices, cache_from=())
+            else:
+                raise
