@@ -219,6 +219,7 @@ from builder.cli import (  # noqa: E402, F401
     lock,
     patch,
     prepare,
+    promote,
     render,
     results,
     runs,
