@@ -23,9 +23,8 @@ def compiler_inputs(system: str, toolset: str, cc: str, cxx: str) -> dict[str, A
         cc: the C compiler, by plain name or absolute path.
         cxx: the C++ compiler.
     """
-    # Plain flags, and the published framework; builder/plan/optimise.py has others.
-    plain = {"level": "", "framework": "torch"}
-    return {_INPUT: f"drivebuild-ccache-{system}-{toolset}", "cc": cc, "cxx": cxx, "optimise": plain}
+    # Plain flags; builder/plan/optimise.py has others.
+    return {_INPUT: f"drivebuild-ccache-{system}-{toolset}", "cc": cc, "cxx": cxx, "optimise": {"level": ""}}
 
 
 def compile_caches(plan: Plan, target: str) -> tuple[str, ...]:

@@ -83,12 +83,14 @@ def _wheel_stage(
         "environment": dict(sorted(environment.items())),
         "wheels": wheels,
     }
+    # What the system's own compiler compiles starts from the framework.
+    framework = (framework_stage(scope),) if inputs["optimise"]["level"] else ()
     return StageSpec(
         name=use.name,
         template="wheel",
         base=stage_base(inputs),
         inputs=inputs,
-        uses=(PYTHON_STOCK, framework_stage(scope), stage, *wheels, *((stub,) if stub else ()), *stage_uses(inputs)),
+        uses=(PYTHON_STOCK, *framework, stage, *wheels, *((stub,) if stub else ()), *stage_uses(inputs)),
         minutes=component.minutes,
     )
 

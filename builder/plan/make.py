@@ -16,7 +16,7 @@ from builder.plan.components import component_stages
 from builder.plan.frameworks import framework_stages
 from builder.plan.image import MODEL_PACKAGES, env_stage, image_stage, overlay_stages, tree_stage
 from builder.plan.manifest import manifest_stage
-from builder.plan.optimise import prover_stages
+from builder.plan.optimise import beside_torch_stage, prover_stages
 from builder.plan.order import in_order
 from builder.plan.scope import Scope, scope_of
 from builder.plan.select import known
@@ -92,6 +92,7 @@ def _stages(scope: Scope) -> Iterator[StageSpec]:
     yield from torch
     frameworks = tuple(framework_stages(scope, torch[-1]))
     yield from frameworks
+    yield beside_torch_stage(scope)
     if scope.cann_way == "stub":
         yield cann_stub_stage(scope)
     components = tuple(stage for use in scope.uses for stage in component_stages(scope, use))

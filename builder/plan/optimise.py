@@ -25,6 +25,7 @@ __all__ = [
     "PROVER",
     "TORCH",
     "Level",
+    "beside_torch_stage",
     "compiled",
     "fingerprint",
     "framework_stage",
@@ -44,6 +45,8 @@ PROFILE = "profile"
 """The stage that a folder with a profile stands for."""
 TORCH = "torch-full"
 """The stage of a framework that was compiled, in place of `torch`."""
+BESIDE_TORCH = "beside-torch"
+"""The stage with the system's compilers beside the framework."""
 _KEY = "optimise"
 _OWN = ("level", "profile")
 """What differs between the stage that counts and the one that uses the counts."""
@@ -69,8 +72,7 @@ def optimised(scope: Scope, component: str) -> dict[str, Any]:
     """
     level = level_of(scope, component)
     if not level:
-        plain = compiler_inputs(scope.system.name, "gcc", "gcc", "g++")
-        return {**plain, _KEY: {**plain[_KEY], "framework": framework_stage(scope)}}
+        return compiler_inputs(scope.system.name, "gcc", "gcc", "g++")
     chosen = of_frameworks(scope)
     if other := next((item.name for item in chosen.values() if item.family != "clang"), ""):
         message = f"variant {scope.variant} of {scope.platform.name}: {other} is no clang, and its profiles are others"
@@ -91,13 +93,23 @@ def optimised(scope: Scope, component: str) -> dict[str, Any]:
 
 def stage_base(inputs: Mapping[str, Any]) -> str:
     """Return the stage that one with these inputs starts from."""
-    return TOOLCHAIN if inputs[_KEY]["level"] else "build-base"
+    return TOOLCHAIN if inputs[_KEY]["level"] else BESIDE_TORCH
 
 
 def stage_uses(inputs: Mapping[str, Any]) -> tuple[str, ...]:
     """Return what a stage with these inputs mounts for being optimised."""
     how = inputs[_KEY]
     return (PROVER, *((PROFILE,) if how["level"] == "use" else ())) if how["level"] else ()
+
+
+def beside_torch_stage(scope: Scope) -> StageSpec:
+    """Return the stage with the framework and the system's compilers, for what the latter compile against it.
+
+    Mounted, BuildKit would go by the framework's content, and read its gigabytes for that before anything is compiled.
+    """
+    inputs = {"manager": scope.system.manager, "packages": scope.system.build}
+    base, uses = framework_stage(scope), scope.os_packages
+    return StageSpec(name=BESIDE_TORCH, template="beside-torch", base=base, inputs=inputs, uses=uses, minutes=1)
 
 
 def prover_stages(scope: Scope) -> Iterator[StageSpec]:

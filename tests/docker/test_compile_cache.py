@@ -29,12 +29,13 @@ from builder.render.dockerfile import render_stage
 
 pytestmark = pytest.mark.docker
 BASE = "localhost/drivebuild/base:debian-12"
-# What a wheel stage mounts, without Python's and torch's own making: a virtual environment with pip and setuptools.
+# What a wheel stage wants, without Python's and torch's own making: a virtual environment that sees the builder's pip.
 STAND_INS = f"""\
 FROM {BASE} AS python
 RUN mkdir /opt/python
-FROM {BASE} AS torch
-RUN python3 -m venv /opt/venv && cp -r /usr/lib/python3/dist-packages/wheel* /opt/venv/lib/python3.11/site-packages/
+FROM build-base AS torch
+RUN python3 -m venv --without-pip --system-site-packages /opt/venv
+FROM torch AS beside-torch
 FROM scratch AS src-ops
 ADD https://git.drivebuild.invalid/ops.git#0123456789012345678901234567890123456789 /
 """
@@ -84,7 +85,7 @@ def make(engine: Engine, tag: str, ops: Path, catalog: Catalog, templates: dict[
     """Return a function that builds the wheel for a system, every time anew."""
     real = {each.name: each for each in make_plan(catalog, "streampetr", platform="debian-12-cpu").stages}
     system = [render_stage(real[name], templates) for name in ("os-packages", "base", "build-base")]
-    bare = "FROM build-base AS without\nRUN rm /usr/bin/ccache"
+    bare = "FROM beside-torch AS without\nRUN rm /usr/bin/ccache"
 
     def made(name: str, *, ccache: bool = True, secrets: tuple[tuple[str, Path], ...] = ()) -> Made:
         inputs = {
@@ -102,9 +103,9 @@ def make(engine: Engine, tag: str, ops: Path, catalog: Catalog, templates: dict[
             "wheels": (),
             **compiler_inputs(name, "gcc", "gcc", "g++"),
         }
-        wheel = StageSpec(name="ops", template="wheel", base="build-base" if ccache else "without", inputs=inputs)
-        dockerfile = "\n".join([*system, bare, STAND_INS, render_stage(wheel, templates), ""])
-        stages = [*(stage(each) for each in ("os-packages", "base", "build-base", "torch", "src-ops")), wheel]
+        wheel = StageSpec(name="ops", template="wheel", base="beside-torch" if ccache else "without", inputs=inputs)
+        dockerfile = "\n".join([*system, STAND_INS, bare, render_stage(wheel, templates), ""])
+        stages = [*(stage(each) for each in ("os-packages", "base", "build-base", "torch", "beside-torch", "src-ops")), wheel]
         plan = toy_plan(*stages, stage("image", "ops"))
         choices = Choices(until="ops", tag=tag, sources=(LocalSource("src-ops", ops, ""),), secrets=secrets)
         # The next image of this name would leave it without one.

@@ -35,8 +35,8 @@ BASE = "localhost/drivebuild/base:debian-12"
 STAND_INS = f"""\
 FROM {BASE} AS python-stock
 RUN mkdir /opt/python
-FROM {BASE} AS torch
-RUN python3 -m venv /opt/venv && cp -r /usr/lib/python3/dist-packages/wheel* /opt/venv/lib/python3.11/site-packages/
+FROM build-base AS torch
+RUN python3 -m venv --without-pip --system-site-packages /opt/venv
 FROM scratch AS src-torch
 ADD https://git.drivebuild.invalid/torch.git#0123456789012345678901234567890123456789 /
 FROM scratch AS src-npu

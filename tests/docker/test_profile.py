@@ -28,17 +28,17 @@ from builder.render.dockerfile import render_stage
 pytestmark = pytest.mark.docker
 BASE = "localhost/drivebuild/base:debian-12"
 SCRIPT = paths.TEMPLATES / "scripts" / "optimised.py"
-# What a wheel stage mounts, without Python's and torch's own making: a virtual environment with pip and setuptools.
+# What a wheel stage wants, without Python's and torch's own making: a virtual environment that sees the builder's pip.
 STAND_INS = f"""\
 FROM {BASE} AS python-stock
 RUN mkdir /opt/python
-FROM {BASE} AS torch
-RUN python3 -m venv /opt/venv && cp -r /usr/lib/python3/dist-packages/wheel* /opt/venv/lib/python3.11/site-packages/
+FROM build-base AS torch
+RUN python3 -m venv --without-pip --system-site-packages /opt/venv
 FROM scratch AS src-ops
 ADD https://git.drivebuild.invalid/ops.git#0123456789012345678901234567890123456789 /
 """
-RUNNABLE = f"""\
-FROM {BASE} AS image
+RUNNABLE = """\
+FROM build-base AS image
 RUN --mount=type=bind,from=ops,source=/wheels,target=/wheels \\
     python3 -m pip install --break-system-packages --no-index --no-cache-dir /wheels/*.whl && \\
     ln -s /usr/bin/python3 /usr/local/bin/python

@@ -68,6 +68,7 @@ def test_stages_of_the_smallest_plan() -> None:
         "python-stock",
         "packages-framework",
         "torch",
+        "beside-torch",
         "ops",
         "packages-common",
         "common",

@@ -29,7 +29,7 @@ def test_up_to_lto_nothing_but_python_is_compiled_otherwise(
     assert not compiled(make_plan(catalog, "streampetr", platform=CPU, variant=variant))
     assert {"toolchain", "optimised", "profile"}.isdisjoint(stages)
     text = render_stage(stages["mmcv"], templates)
-    assert "FROM build-base AS mmcv" in text
+    assert "FROM beside-torch AS mmcv" in text
     assert "flto" not in text
 
 
@@ -53,7 +53,7 @@ def test_a_component_is_compiled_by_the_one_toolchain_and_proved(
     assert ("optimised.py check /profile" in text) == (level == "use")
     assert ("from=profile,target=/profile" in text) == (level == "use") == ("profile" in stages)
     # What has no compiled code, and what nobody named, stays with the system's compiler.
-    assert "FROM build-base AS mmdet" in render_stage(stages["mmdet"], templates)
+    assert "FROM beside-torch AS mmdet" in render_stage(stages["mmdet"], templates)
     assert stages["env"].inputs["python"] == "python-lto"
 
 
@@ -82,10 +82,9 @@ def test_frameworks_are_compiled_and_everything_is_compiled_against_them(
     assert {name for name, stage in stages.items() if stage.inputs.get("optimise", {}).get("level")} == {
         *("pytorch", "torch-npu", "mmcv"),
     }
-    for name in ("mmcv", "mmdet", "driving-sdk"):
-        text = render_stage(stages[name], templates)
-        assert "from=torch-full,source=/opt/venv" in text
-        assert "from=torch,source" not in text
+    assert "from=torch-full,source=/opt/venv" in render_stage(stages["mmcv"], templates)
+    assert stages["beside-torch"].base == "torch-full"
+    assert {stages[name].base for name in ("mmdet", "driving-sdk")} == {"beside-torch"}
     full = render_stage(stages["torch-full"], templates)
     assert "\ntorch==2.1.0" not in full
     assert "\ntorch-npu==" not in full
