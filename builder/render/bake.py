@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 from builder.plan.stage import Plan
 
-__all__ = ["render_bake", "target_name"]
+__all__ = ["bake_target", "render_bake", "target_name"]
 
 
 def target_name(plan: Plan) -> str:
@@ -19,17 +20,19 @@ def target_name(plan: Plan) -> str:
     return f"{plan.model.name}-{plan.flavour}".replace(".", "_")
 
 
+def bake_target(plan: Plan) -> dict[str, Any]:
+    """Return the target that builds a plan from its committed Dockerfile."""
+    return {
+        "context": "dockerfiles",
+        "dockerfile": plan.dockerfile.removeprefix("dockerfiles/"),
+        "tags": [plan.tag],
+        "secret": ["type=env,id=ca-bundle,env=DRIVEBUILD_CA_BUNDLE"],
+    }
+
+
 def render_bake(plans: Sequence[Plan]) -> str:
     """Return the text of the bake file; groups: all images, and those of each platform and variant."""
-    targets = {
-        target_name(plan): {
-            "context": "dockerfiles",
-            "dockerfile": plan.dockerfile.removeprefix("dockerfiles/"),
-            "tags": [plan.tag],
-            "secret": ["type=env,id=ca-bundle,env=DRIVEBUILD_CA_BUNDLE"],
-        }
-        for plan in plans
-    }
+    targets = {target_name(plan): bake_target(plan) for plan in plans}
     groups: dict[str, list[str]] = {"default": []}
     for plan in plans:
         groups["default"].append(target_name(plan))

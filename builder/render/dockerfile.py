@@ -11,7 +11,7 @@ from builder.plan.stage import Plan, StageSpec
 from builder.recipe.types import BaseImage
 from builder.render.engine import render_template
 
-__all__ = ["render_dockerfile", "render_stage"]
+__all__ = ["render_dockerfile", "render_header", "render_stage", "spaced"]
 
 _BLANK_RUN = re.compile(r"\n{3,}")
 
@@ -24,9 +24,14 @@ def render_stage(stage: StageSpec, templates: Mapping[str, str]) -> str:
 
 def render_dockerfile(plan: Plan, templates: Mapping[str, str]) -> str:
     """Return the Dockerfile of a plan, with a newline at its end."""
-    parts = [_header(plan, templates)]
+    parts = [render_header(plan, templates)]
     parts += [render_stage(stage, templates) for stage in plan.stages]
-    return _BLANK_RUN.sub("\n\n", "\n\n".join(parts)) + "\n"
+    return "\n\n".join(map(spaced, parts)) + "\n"
+
+
+def spaced(text: str) -> str:
+    """Return a part of a Dockerfile with one blank line at most between lines, and none around them."""
+    return _BLANK_RUN.sub("\n\n", text).strip("\n")
 
 
 def _base_commands(base: BaseImage) -> str:
@@ -37,7 +42,8 @@ def _base_commands(base: BaseImage) -> str:
     return f"{shlex.join(made)} | {shlex.join(imported)}"
 
 
-def _header(plan: Plan, templates: Mapping[str, str]) -> str:
+def render_header(plan: Plan, templates: Mapping[str, str]) -> str:
+    """Return the comment that a Dockerfile begins with."""
     values = {
         "title": plan.model.title,
         "licence": plan.model.licence,

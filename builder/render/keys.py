@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from builder.plan.bootstrap import bootstrap_words, import_words
 from builder.plan.optimise import PROFILE
 from builder.plan.stage import Plan, StageSpec
-from builder.render.dockerfile import render_stage
+from builder.render.dockerfile import render_header, render_stage, spaced
 
 __all__ = ["SHORT", "Digester", "instructions", "recipe_hash", "sharers", "stage_digests"]
 
@@ -45,14 +46,14 @@ class Digester:
     """The digests of many plans: a stage that several have is rendered once."""
 
     templates: Mapping[str, str]
-    _own: dict[bytes, bytes] = field(default_factory=dict, repr=False)
-    """The digest of a stage's own text, by all that its template may see."""
+    _own: dict[bytes, tuple[bytes, bytes]] = field(default_factory=dict, repr=False)
+    """Digests of a stage's instructions and of its whole text, by all that its template may see."""
 
     def digests(self, plan: Plan) -> dict[str, str]:
         """Return what `stage_digests` does."""
         found: dict[str, str] = {}
         for stage in plan.stages:
-            whole = hashlib.sha256(self._of(stage))
+            whole = hashlib.sha256(self._of(stage)[0])
             for extra in _beside(plan, stage):
                 whole.update(b"\0input\0" + extra)
             for need in dict.fromkeys((stage.base, *stage.uses)):
@@ -62,12 +63,21 @@ class Digester:
             found[stage.name] = whole.hexdigest()
         return found
 
-    def _of(self, stage: StageSpec) -> bytes:
+    def file(self, plan: Plan) -> str:
+        """Return a digest of the Dockerfile's text, comments and all: two are equal where the rendered files are."""
+        whole = hashlib.sha256(render_header(plan, self.templates).encode())
+        for stage in plan.stages:
+            whole.update(self._of(stage)[1])
+        return whole.hexdigest()
+
+    def _of(self, stage: StageSpec) -> tuple[bytes, bytes]:
         key = msgspec.json.encode((stage.name, stage.template, stage.base, stage.inputs))
         known = self._own.get(key)
         if known is None:
-            text = f"{_FORM}\n{instructions(render_stage(stage, self.templates))}"
-            known = self._own[key] = hashlib.sha256(text.encode()).digest()
+            text = render_stage(stage, self.templates)
+            read = f"{_FORM}\n{instructions(text)}"
+            known = hashlib.sha256(read.encode()).digest(), hashlib.sha256(spaced(text).encode()).digest()
+            self._own[key] = known
         return known
 
 
@@ -76,7 +86,7 @@ def _beside(plan: Plan, stage: StageSpec) -> Iterable[bytes]:
     base = plan.platform.base
     if base.bootstrap is not None and base.image == stage.base:
         # Made on the spot and known by a name without digest: its recipe stands for it.
-        yield msgspec.json.encode(base.bootstrap)
+        yield msgspec.json.encode((bootstrap_words(base.bootstrap), import_words(base.bootstrap, "-", base.image)))
     if plan.profile and stage.name == PROFILE:
         yield plan.profile.encode()
 

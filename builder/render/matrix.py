@@ -1,0 +1,299 @@
+"""Every image as a row, and before the rows what several of them need: built once, where that is worth a job. Pure.
+
+Rows are of one architecture each, because each has a machine of its own. What a stage takes comes from past builds,
+through a function that the caller hands in.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+
+from builder.errors import PlanError
+from builder.plan.make import make_plan
+from builder.plan.stage import TARGETS, Plan
+from builder.recipe.types import Architecture, Catalog
+from builder.render.bake import target_name
+from builder.render.keys import Digester
+from builder.render.tree import all_plans
+
+__all__ = [
+    "Build",
+    "Change",
+    "Entry",
+    "Merge",
+    "Row",
+    "Seconds",
+    "SharedJob",
+    "entries",
+    "existing",
+    "merges_of",
+    "needed_words",
+    "row_of",
+    "seconds_of",
+]
+
+Change = Literal["added", "changed", "comments", ""]
+Seconds = Callable[[str, str, str, str], float | None]
+"""What a stage took: asked with digest, platform, stage and architecture; None where nobody knows."""
+Runner = str | tuple[str, ...]
+
+LEAST_TIMEOUT, MOST_TIMEOUT = 30, 360
+"""Minutes. A hosted runner of GitHub's ends every job after six hours."""
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """One image on one architecture, as a CI service has it. Every text is safe within a shell's double quotes."""
+
+    name: str
+    id: str
+    model: str
+    platform: str
+    variant: str
+    architecture: Architecture
+    target: str
+    """BuildKit's name of the architecture."""
+    docker_platform: str
+    runner: Runner
+    arguments: str
+    """What comes after `drivebuild image`."""
+    tag: str
+    dockerfile: str
+    recipe: str
+    minutes: float | None
+    """Of what the shared jobs leave to do, from build records."""
+    minutes_alone: float | None
+    """With no shared job and nothing cached."""
+    no_minutes: str
+    """Why there is no estimate; empty where there is one."""
+    timeout: int
+    shared: tuple[str, ...]
+    """The shared jobs that it stands on, by id."""
+    cache_from: tuple[str, ...]
+    cache_to: str
+    change: Change = ""
+    needs: tuple[str, ...] = ()
+    """Words that its build wants from a person: a licence that is accepted, a profile."""
+
+
+class Build(msgspec.Struct, frozen=True, kw_only=True):
+    """One stage that a shared job builds, with all below it."""
+
+    stage: str
+    digest: str
+    tag: str
+    """One of the images that have it."""
+    arguments: str
+    cache: str
+    """Name for a registry's cache, with the stage's digest in it: where it exists, the stage was built."""
+    moving: str
+    """The same without digest: what an older one left below it is still of use."""
+    saves: float | None
+    """Minutes that the images would take longer together without it."""
+
+
+class SharedJob(msgspec.Struct, frozen=True, kw_only=True):
+    """What several images of a platform and architecture need, on one machine."""
+
+    name: str
+    id: str
+    platform: str
+    architecture: Architecture
+    target: str
+    docker_platform: str
+    runner: Runner
+    minutes: float | None
+    no_minutes: str
+    timeout: int
+    images: int
+    builds: tuple[Build, ...]
+    script: str
+    """The builds, a line each: arguments, cache, moving, with tabs between them."""
+
+
+class Merge(msgspec.Struct, frozen=True, kw_only=True):
+    """The images of one tag on all its architectures, to be put under one index."""
+
+    name: str
+    id: str
+    model: str
+    platform: str
+    variant: str
+    tag: str
+    ids: tuple[str, ...]
+    targets: tuple[str, ...]
+    recipe: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A plan on one architecture, before it is a row."""
+
+    plan: Plan
+    architecture: Architecture
+    digests: Mapping[str, str]
+    change: Change = ""
+
+    @property
+    def id(self) -> str:
+        """A name that any CI service takes."""
+        return f"{target_name(self.plan)}-{TARGETS[self.architecture]}"
+
+    @property
+    def group(self) -> tuple[str, Architecture]:
+        """What stages can be shared within."""
+        return self.plan.platform.name, self.architecture
+
+
+def existing(catalog: Catalog, *, everything: bool = False) -> Iterator[Plan]:
+    """Yield the plans of all images: those whose Dockerfiles are committed and that ask nothing of a person.
+
+    With `everything` also those that do, and every model on every platform that has the locks for it.
+    """
+    if not everything:
+        yield from (plan for plan in all_plans(catalog) if not needed_words(plan))
+        return
+    seen: set[str] = set()
+    for plan in (*all_plans(catalog), *_elsewhere(catalog)):
+        if plan.tag not in seen:
+            seen.add(plan.tag)
+            yield plan
+
+
+def _elsewhere(catalog: Catalog) -> Iterator[Plan]:
+    for model in catalog.models.values():
+        for name, platform in catalog.platforms.items():
+            akin = model.platform in (name, platform.twin, platform.locks) or platform.accelerator == "cpu"
+            for variant in platform.variants if akin else ():
+                try:
+                    yield make_plan(catalog, model.name, platform=name, variant=variant)
+                except PlanError:
+                    # No locks, or a compiler that is not there: such an image does not exist.
+                    continue
+
+
+def needed_words(plan: Plan) -> tuple[str, ...]:
+    """Return the options that a build of the plan wants from a person."""
+    licences = (stage.inputs["eula"]["name"] for stage in plan.stages if stage.inputs.get("eula"))
+    words = [f"--accept-{name}-eula" for name in dict.fromkeys(licences)]
+    return (*words, *(["--profile"] if plan.variant == "pgo" and not plan.profile else []))
+
+
+def entries(plans: Iterable[Plan], digester: Digester) -> Iterator[Entry]:
+    """Yield each plan once for each of its architectures."""
+    for plan in plans:
+        digests = digester.digests(plan)
+        for architecture in plan.architectures:
+            yield Entry(plan=plan, architecture=architecture, digests=digests)
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Seconds of some stages, and those of which nobody knows."""
+
+    seconds: float
+    recorded: int
+    rough: tuple[str, ...]
+    """Stages that take minutes and of which there is no record; the plan's rough figure is in the seconds."""
+
+    def minutes(self) -> float | None:
+        """Return minutes from records, or None where a stage that matters has none."""
+        return None if self.rough or not self.recorded else round(self.seconds / 60, 1)
+
+    def why_not(self, entry: Entry) -> str:
+        """Return why there are no minutes, as a sentence."""
+        platform, architecture = entry.group
+        if not self.recorded:
+            return f"no build of {platform} on {architecture} is recorded here"
+        return f"no build of {', '.join(self.rough)} on {architecture} is recorded here" if self.rough else ""
+
+    def timeout(self) -> int:
+        """Return minutes after which a job is given up: three times the estimate, in tens."""
+        return min(MOST_TIMEOUT, max(LEAST_TIMEOUT, math.ceil(3 * self.seconds / 600) * 10))
+
+
+def seconds_of(entry: Entry, stage: str, minutes: int, seconds: Seconds) -> tuple[float, bool]:
+    """Return what a stage takes, and whether that was measured: else it is the plan's rough figure."""
+    found = seconds(entry.digests[stage], entry.plan.platform.name, stage, entry.architecture)
+    return (found, True) if found is not None else (60.0 * minutes, False)
+
+
+def estimate(entry: Entry, seconds: Seconds, done: frozenset[str] = frozenset()) -> Estimate:
+    """Return what the stages of an image take that are not among the digests in `done`."""
+    total, recorded, rough = 0.0, 0, []
+    for stage in entry.plan.stages:
+        if entry.digests[stage.name] in done:
+            # Nothing is left to do, and that is known.
+            recorded += 1
+            continue
+        took, measured = seconds_of(entry, stage.name, stage.minutes, seconds)
+        total += took
+        recorded += measured
+        if not measured and stage.minutes:
+            rough.append(stage.name)
+    return Estimate(total, recorded, tuple(rough))
+
+
+def row_of(
+    entry: Entry,
+    *,
+    runner: Runner,
+    seconds: Seconds,
+    jobs: Iterable[SharedJob] = (),
+    done: frozenset[str] = frozenset(),
+) -> Row:
+    """Return the row of an image; `jobs` are the shared ones of its platform and architecture, `done` what they make."""
+    plan, target = entry.plan, TARGETS[entry.architecture]
+    own = frozenset(entry.digests.values())
+    used = [(job, build) for job in jobs for build in job.builds if build.digest in own]
+    alone, left = estimate(entry, seconds), estimate(entry, seconds, done)
+    return Row(
+        name=f"{plan.model.name} {plan.platform.name} {plan.variant} {entry.architecture}",
+        id=entry.id,
+        model=plan.model.name,
+        platform=plan.platform.name,
+        variant=plan.variant,
+        architecture=entry.architecture,
+        target=target,
+        docker_platform=f"linux/{target}",
+        runner=runner,
+        arguments=" ".join(plan.arguments),
+        tag=plan.tag,
+        dockerfile=plan.dockerfile,
+        recipe=entry.digests["image"],
+        minutes=None if alone.minutes() is None else left.minutes(),
+        minutes_alone=alone.minutes(),
+        no_minutes=alone.why_not(entry),
+        timeout=left.timeout(),
+        shared=tuple(dict.fromkeys(job.id for job, _ in used)),
+        cache_from=tuple(build.cache for _, build in used),
+        cache_to=f"{plan.platform.name}-{target}-{plan.model.name}-{plan.variant}",
+        change=entry.change,
+        needs=needed_words(plan),
+    )
+
+
+def merges_of(rows: Iterable[Row]) -> tuple[Merge, ...]:
+    """Return one merge for each tag of the rows."""
+    by_tag: dict[str, list[Row]] = {}
+    for row in rows:
+        by_tag.setdefault(row.tag, []).append(row)
+    return tuple(
+        Merge(
+            name=f"{first.model} {first.platform} {first.variant}",
+            id=first.id.removesuffix(f"-{first.target}"),
+            model=first.model,
+            platform=first.platform,
+            variant=first.variant,
+            tag=tag.partition(":")[2],
+            ids=tuple(row.id for row in members),
+            targets=tuple(row.target for row in members),
+            recipe=first.recipe,
+        )
+        for tag, members in by_tag.items()
+        for first in members[:1]
+    )
