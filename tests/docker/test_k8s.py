@@ -2,11 +2,12 @@
 
 torchrun and torch's gloo come from the real image's environment; what the image would have beside it (`drivebuild-job`,
 the table of jobs) is laid on top, as its last stage does. No name, variable or command is this test's own: all of them
-come out of `drivebuild k8s` (tests/support/kubelet.py).
+come out of `drivebuild k8s` (tests/support/kubelet.py). DRIVEBUILD_TEST_TORCH may name another image with torch in it.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from collections.abc import Callable, Iterator
@@ -32,7 +33,8 @@ Start = Callable[..., Cluster]
 @pytest.fixture(scope="module")
 def image(engine: Engine, catalog: Catalog, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Return an image of StreamPETR's environment with the scripts of today."""
-    found = [name for name in ENVIRONMENTS if engine.image(name) is not None]
+    named = [name for name in (os.environ.get("DRIVEBUILD_TEST_TORCH"), *ENVIRONMENTS) if name]
+    found = [name for name in named if engine.image(name) is not None]
     if not found:
         pytest.skip(f"NO IMAGE: {' or '.join(ENVIRONMENTS)}; make it with `drivebuild image streampetr -p {PLATFORM}`")
     context = write_context(catalog, tmp_path_factory.mktemp("k8s") / "context", PLATFORM, "streampetr")
