@@ -13,6 +13,8 @@ import typer
 from builder.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from builder.cli.main import Settings
     from builder.cli.supply import Supply, Wanted
     from builder.engine.build import Choices
@@ -33,11 +35,14 @@ __all__ = [
     "check_progress",
     "choices_of",
     "dockerfile_of",
+    "parse_arguments",
     "say_choices",
     "supplied_with",
+    "template_digests",
     "wanted_of",
 ]
 
+RENDERERS = ("render/dockerfile.py", "render/engine.py")
 CaBundle = Annotated[
     Path | None, typer.Option("--ca-bundle", metavar="FILE", help="Certificates of a proxy; they reach no layer.")
 ]
@@ -94,7 +99,7 @@ def choices_of(settings: Settings, plan: Plan, words: Words) -> Choices:
         jobs=words.jobs,
         ca_bundle=ca_bundle(words.ca_bundle or settings.config().ca_bundle, os.environ),
         sources=local_sources(plan, words.sources or (), SystemRunner()),
-        arguments=dict(_pair(text) for text in words.arguments or ()),
+        arguments=parse_arguments(words.arguments),
         proxies=() if words.offline else proxy_names({**os.environ, **settings.network().proxies}),
         no_cache=words.no_cache,
         offline=words.offline,
@@ -105,15 +110,22 @@ def choices_of(settings: Settings, plan: Plan, words: Words) -> Choices:
 
 def asked_of(plan: Plan) -> Asked:
     """Return digests of what a plan is rendered from."""
-    import hashlib
-
     from builder.engine.snapshot import Asked
     from builder.render.keys import stage_digests
     from builder.source.catalog import read_templates
 
     texts = read_templates()
-    short = {name: hashlib.sha256(text.encode()).hexdigest()[:12] for name, text in texts.items()}
-    return Asked(digests=stage_digests(plan, texts), templates=short)
+    return Asked(digests=stage_digests(plan, texts), templates=template_digests(texts))
+
+
+def template_digests(texts: Mapping[str, str]) -> dict[str, str]:
+    """Return a short digest of each template and script, and of what renders them."""
+    import hashlib
+
+    from builder import paths
+
+    renderers = {name: (paths.RECIPES.parent / name).read_text(encoding="utf-8") for name in RENDERERS}
+    return {name: hashlib.sha256(text.encode()).hexdigest()[:12] for name, text in {**texts, **renderers}.items()}
 
 
 def dockerfile_of(plan: Plan) -> str:
@@ -121,6 +133,15 @@ def dockerfile_of(plan: Plan) -> str:
     from builder.source.catalog import read_templates
 
     return render_dockerfile(plan, read_templates())
+
+
+def parse_arguments(texts: list[str] | None) -> dict[str, str]:
+    """Return NAME=VALUE texts of `--build-arg` as a mapping.
+
+    Raises:
+        UsageError: for a text without '='.
+    """
+    return dict(_pair(text) for text in texts or ())
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -23,7 +23,7 @@ def with_profile(
         UsageError: for a profile and a variant that uses none.
         BuildError: when there is no profile that fits.
     """
-    from builder.engine.build import target_of
+    from builder.engine.target import target_of
     from builder.plan.optimise import PROFILE
 
     if PROFILE not in plan.closure(target_of(plan, until)):

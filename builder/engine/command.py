@@ -16,6 +16,7 @@ from builder.engine.local import LocalSource
 from builder.engine.process import Argv
 from builder.engine.registry import RECIPE
 from builder.engine.snapshot import Asked
+from builder.engine.target import default_tag, target_of
 from builder.engine.trust import CaBundle
 from builder.errors import BuildError, UsageError
 from builder.plan.stage import Plan
@@ -56,6 +57,8 @@ class Choices:
     arguments: Mapping[str, str] = field(default_factory=dict)
     proxies: tuple[str, ...] = ()
     no_cache: bool = False
+    again: tuple[str, ...] = ()
+    """Stages that run again whatever the cache has; with `no_cache` it is all of them."""
     retry: str = ""
     """The command line that makes the same choices, for the message of a failure."""
     asked: Asked = field(default_factory=Asked)
@@ -75,22 +78,6 @@ class Choices:
     def architecture(self, facts: Facts) -> str:
         """Return what is built for: the builder's own, or that of the engine, which every other thing follows."""
         return next(iter(self.builder.architectures), "") if self.builder and self.elsewhere else facts.architecture
-
-
-def target_of(plan: Plan, until: str) -> str:
-    """Return the stage to build.
-
-    Raises:
-        UsageError: for a stage the plan does not have.
-    """
-    if until and until not in plan.names:
-        raise UsageError(f"--until: the plan has no stage {until!r}", hint=one_of(until, plan.names))
-    return until or plan.names[-1]
-
-
-def default_tag(plan: Plan, until: str) -> str:
-    """Return the tag of a target: only the whole image may have the image's own."""
-    return plan.tag if target_of(plan, until) == plan.names[-1] else f"{plan.tag}-{until}"
 
 
 def recipe_of(plan: Plan, choices: Choices) -> str:
@@ -136,6 +123,8 @@ def build_command(
         words += ["--network", "none"]
     if choices.no_cache:
         words.append("--no-cache")
+    elif choices.again:
+        words += ["--no-cache-filter", ",".join(choices.again)]
     words += ["--metadata-file", str(folder / "metadata.json"), "--file", str(folder / "Dockerfile")]
     return (*words, str(folder / "context"))
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from builder.engine.folders import cache_folder, trees_folder
 from builder.engine.ledger import Ledger, note, read_ledger
 from builder.engine.record import Difference, StageRecord
 from builder.engine.state import EXPORT
@@ -23,10 +24,20 @@ from builder.plan.stage import TARGETS
 from builder.render.cachekeys import Given, StageKey, cache_keys, images_named, reached
 
 if TYPE_CHECKING:
-    from builder.engine.build import Choices
+    from builder.engine.builders import Builder
+    from builder.engine.command import Choices
     from builder.engine.host import Engine, Facts, Image
 
-__all__ = ["Compared", "Forecast", "builder_name", "compared", "context_words", "forecast_of", "given_to", "learn"]
+__all__ = [
+    "Compared",
+    "Forecast",
+    "builder_name",
+    "compared",
+    "folder_words",
+    "forecast_of",
+    "image_word",
+    "learn",
+]
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _BLOCK = 1 << 20
@@ -44,7 +55,9 @@ class Forecast:
     predicted: tuple[str, ...] | None
     """Those of them that will run; None when nothing is known of the builder's cache."""
     architecture: str
-    """The engine's, as recipes spell it."""
+    """What is built for, as recipes spell it."""
+    imports: bool
+    """Whether the build may take steps from a cache that others filled."""
     bases: Mapping[str, str]
     """Ids of the images that it stands on, as far as the engine has them."""
     ledger: Ledger
@@ -64,9 +77,11 @@ class Compared:
     differences: tuple[Difference, ...]
 
 
-def builder_name(facts: Facts, chosen: str = "") -> str:
-    """Return whose cache a build goes through: the builder by name, and the engine it belongs to."""
-    return f"{chosen or os.environ.get('BUILDX_BUILDER') or 'default'}@{facts.id}"
+def builder_name(facts: Facts, chosen: Builder | None = None) -> str:
+    """Return whose cache a build goes through: a builder by its name, or the engine's own BuildKit by the engine's."""
+    if chosen is not None and chosen.elsewhere:
+        return chosen.name
+    return f"{os.environ.get('BUILDX_BUILDER') or 'default'}@{facts.id}"
 
 
 def forecast_of(dockerfile: str, choices: Choices, target: str, *, engine: Engine, facts: Facts) -> Forecast:
@@ -75,16 +90,16 @@ def forecast_of(dockerfile: str, choices: Choices, target: str, *, engine: Engin
     Raises:
         SourceError: when a folder that stands for a stage cannot be read.
     """
-    builder = builder_name(facts, choices.builder.name if choices.builder else "")
+    builder = builder_name(facts, choices.builder)
     ledger = read_ledger(builder)
     images = _images(dockerfile, choices, engine)
-    given = given_to(choices, facts, {name: image_word(image) for name, image in images.items()}, ledger)
+    given = _given(choices, facts, {name: image_word(image) for name, image in images.items()}, ledger)
     keys = cache_keys(dockerfile, given)
     stages = reached(keys, target)
     predicted: tuple[str, ...] | None = None
     if ledger is not None or choices.no_cache:
         seen: Collection[str] = () if choices.no_cache or ledger is None else ledger.seen
-        new = (name for name in stages if keys[name].works and keys[name].key not in seen)
+        new = (name for name in stages if keys[name].works and (keys[name].key not in seen or name in choices.again))
         predicted = _distinct(keys, new)
     return Forecast(
         builder=builder,
@@ -92,25 +107,26 @@ def forecast_of(dockerfile: str, choices: Choices, target: str, *, engine: Engin
         keys=keys,
         stages=stages,
         predicted=predicted,
-        architecture=facts.architecture,
+        architecture=choices.architecture(facts),
+        imports=bool(choices.cache_from),
         bases={name: image.id for name, image in images.items()},
         ledger=ledger or Ledger(),
     )
 
 
-def given_to(choices: Choices, facts: Facts, images: Mapping[str, str], ledger: Ledger | None) -> Given:
+def _given(choices: Choices, facts: Facts, images: Mapping[str, str], ledger: Ledger | None) -> Given:
     """Return what a build is given beside its text."""
     return Given(
         images=images,
-        contexts=context_words(choices),
+        contexts=_contexts(choices),
         arguments=dict(choices.arguments),
-        architecture=TARGETS.get(facts.architecture, facts.architecture),
+        architecture=TARGETS.get(choices.architecture(facts), choices.architecture(facts)),
         offline=choices.offline,
         same=ledger.same if ledger else {},
     )
 
 
-def context_words(choices: Choices) -> dict[str, str]:
+def _contexts(choices: Choices) -> dict[str, str]:
     """Return a word for the content of each folder that stands for a stage.
 
     Folders that drivebuild made are named after their content, and commits after the commit.
@@ -118,8 +134,16 @@ def context_words(choices: Choices) -> dict[str, str]:
     Raises:
         SourceError: when a user's folder cannot be read.
     """
-    words = {source.stage: _word(source.stage, source.folder, own=False) for source in choices.sources}
-    return words | {stage: _word(stage, folder, own=True) for stage, folder in choices.contexts}
+    return folder_words({**dict(choices.contexts), **{source.stage: source.folder for source in choices.sources}})
+
+
+def folder_words(folders: Mapping[str, Path]) -> dict[str, str]:
+    """Return a word for the content of each folder, by the stage it stands for.
+
+    Raises:
+        SourceError: when a user's folder cannot be read.
+    """
+    return {stage: _word(stage, folder) for stage, folder in folders.items()}
 
 
 def image_word(image: Image) -> str:
@@ -143,7 +167,7 @@ def compared(forecast: Forecast, stages: Iterable[StageRecord]) -> Compared:
         if item.works and item.key in said - ran:
             again = [need for need in item.needs if need in executed or reasons.get(need) == "content"]
             reasons[name] = "content" if again else "elsewhere"
-            found.append(_not_run(name, again))
+            found.append(_not_run(name, again, imports=forecast.imports))
         elif name in executed and item.key not in said:
             changed = [need for need in item.needs if need in executed]
             found.append(_run(name, changed))
@@ -176,9 +200,11 @@ def _shown(item: StageKey, ledger: Ledger) -> Iterable[tuple[str, str]]:
         yield from ((new, old) for new, old in zip(item.contents, older[0], strict=True) if new != old)
 
 
-def _not_run(name: str, again: list[str]) -> Difference:
+def _not_run(name: str, again: list[str], *, imports: bool) -> Difference:
     reason: Literal["content", "elsewhere"] = "content" if again else "elsewhere"
     text = "the builder had it already, from a build of which there is no record here"
+    if imports:
+        text = "it came from a cache that the build was told to read, or from a build without a record here"
     if again:
         text = f"what {' and '.join(again)} made anew has the same bytes as before"
     return Difference(stage=name, did="cached", reason=reason, text=text)
@@ -208,10 +234,15 @@ def _images(dockerfile: str, choices: Choices, engine: Engine) -> dict[str, Imag
     return {name: image for name, image in found if image is not None}
 
 
-def _word(stage: str, folder: Path, *, own: bool) -> str:
-    if _COMMIT.fullmatch(folder.name) and (own or folder.parent.name == "trees"):
+def _word(stage: str, folder: Path) -> str:
+    # Folders that drivebuild made are named after their content: in the cache, or on the store's own disk.
+    made = folder.parent in (trees_folder(), cache_folder() / "contexts") or folder.parts[-3:-1] == (
+        "partial",
+        "contexts",
+    )
+    if made and _COMMIT.fullmatch(folder.name):
         return f"git:{folder.name}"
-    if own and re.fullmatch(rf"{re.escape(stage)}-[0-9a-f]{{16}}", folder.name):
+    if made and re.fullmatch(rf"{re.escape(stage)}-[0-9a-f]{{16}}", folder.name):
         return f"store:{folder.name}"
     return f"folder:{_fingerprint(folder)}"
 

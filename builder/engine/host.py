@@ -101,14 +101,7 @@ class Engine:
             found = self._client.inspect_image(name)
         except (ImageNotFound, NotFound):
             return None
-        return Image(
-            id=str(found["Id"]),
-            size=int(found.get("Size", 0)),
-            architecture=_ARCHITECTURES.get(str(found.get("Architecture")), str(found.get("Architecture"))),
-            config=found.get("Config") or {},
-            layers=tuple((found.get("RootFS") or {}).get("Layers") or ()),
-            digest=next((str(each).partition("@")[2] for each in found.get("RepoDigests") or ()), ""),
-        )
+        return image_of(found)
 
     def history(self, name: str) -> tuple[str, ...]:
         """Return the commands an image says it was made with."""
@@ -146,6 +139,18 @@ class Engine:
                 "the engine writes the whole image to its disk first; `docker builder prune` makes room" if full else ""
             )
             raise BuildError(f"the engine cannot export {name}: {reason}", hint=hint) from None
+
+
+def image_of(found: Mapping[str, Any]) -> Image:
+    """Return what is kept of an inspection, which the engine and `docker image inspect` say alike."""
+    return Image(
+        id=str(found["Id"]),
+        size=int(found.get("Size", 0)),
+        architecture=_ARCHITECTURES.get(str(found.get("Architecture")), str(found.get("Architecture"))),
+        config=found.get("Config") or {},
+        layers=tuple((found.get("RootFS") or {}).get("Layers") or ()),
+        digest=next((str(each).partition("@")[2] for each in found.get("RepoDigests") or ()), ""),
+    )
 
 
 def connect() -> Engine:

@@ -13,7 +13,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import msgspec
-from filelock import FileLock
 
 from builder.engine.folders import make_folder, state_folder
 from builder.engine.log import unwritable
@@ -68,6 +67,9 @@ def note(builder: str, keys: Iterable[StageKey], same: Mapping[str, str]) -> Non
     Raises:
         BuildError: when the folder cannot be written.
     """
+    # Who only asks does not pay for it.
+    from filelock import FileLock
+
     path = ledger_path(builder)
     make_folder(path.parent)
     now = int(time.time())

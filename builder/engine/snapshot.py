@@ -15,16 +15,29 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec.structs import replace
 
-from builder.engine.folders import build_folder, make_folder
+from builder.engine.folders import build_folder, make_folder, state_folder
 from builder.engine.forecast import Forecast, compared, learn
 from builder.engine.log import unwritable
 from builder.engine.record import DOCKERFILE, BuildRecord, write_record
 
 if TYPE_CHECKING:
-    from builder.engine.build import Choices
+    from builder.engine.command import Choices
     from builder.plan.stage import Plan
 
-__all__ = ["Asked", "KeptFile", "KeptStage", "Snapshot", "kept_text", "read_dockerfile", "read_snapshot", "remember"]
+__all__ = [
+    "Asked",
+    "KeptFile",
+    "KeptStage",
+    "Snapshot",
+    "all_snapshots",
+    "kept_text",
+    "read_dockerfile",
+    "read_snapshot",
+    "read_step_files",
+    "remember",
+    "stages_of",
+    "step_files",
+]
 
 SNAPSHOT = "plan.json"
 FILES = "files"
@@ -69,8 +82,13 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     when: str
     image_id: str
     target: str
-    words: tuple[str, ...]
-    """What names the image on the command line."""
+    model: str
+    platform: str
+    variant: str
+    options: Mapping[str, str] = {}
+    pinned: Mapping[str, str] = {}
+    toolchain: str = ""
+    profile: str = ""
     stages: Mapping[str, KeptStage]
     digests: Mapping[str, str]
     templates: Mapping[str, str]
@@ -123,11 +141,15 @@ def remember(record: BuildRecord, forecast: Forecast, *, plan: Plan, dockerfile:
 
 def read_snapshot(tag: str) -> Snapshot | None:
     """Return what an image was made from, or None where nothing is kept: it was never built here, or long ago."""
-    try:
-        found = msgspec.json.decode((build_folder(tag) / SNAPSHOT).read_bytes(), type=Snapshot)
-    except (OSError, msgspec.MsgspecError):
-        return None
-    return found if found.form == _FORM else None
+    return _decoded(build_folder(tag) / SNAPSHOT)
+
+
+def all_snapshots() -> Iterator[Snapshot]:
+    """Yield what every image was made from of which that is kept, in the order of their folders."""
+    for path in sorted((state_folder() / "builds").glob(f"*/{SNAPSHOT}")):
+        found = _decoded(path)
+        if found is not None:
+            yield found
 
 
 def read_dockerfile(tag: str) -> str:
@@ -194,6 +216,14 @@ def read_step_files(
     return found
 
 
+def _decoded(path: Path) -> Snapshot | None:
+    try:
+        found = msgspec.json.decode(path.read_bytes(), type=Snapshot)
+    except (OSError, msgspec.MsgspecError):
+        return None
+    return found if found.form == _FORM else None
+
+
 def _keep(record: BuildRecord, forecast: Forecast, plan: Plan, dockerfile: str, choices: Choices) -> None:
     folder = make_folder(build_folder(record.tag))
     stages = {name: stage for name, stage in stages_of(plan).items() if name in plan.closure(record.target)}
@@ -203,7 +233,13 @@ def _keep(record: BuildRecord, forecast: Forecast, plan: Plan, dockerfile: str, 
         when=record.when,
         image_id=record.image_id,
         target=record.target,
-        words=plan.arguments,
+        model=record.model,
+        platform=record.platform,
+        variant=record.variant,
+        options=record.options,
+        pinned=record.pinned,
+        toolchain=record.toolchain,
+        profile=record.profile,
         stages=stages,
         digests=record.digests,
         templates=choices.asked.templates,

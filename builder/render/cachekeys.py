@@ -66,8 +66,10 @@ class StageKey:
     """The stages it starts from, copies from or mounts, the first one first."""
     works: bool
     """Whether it has a step at all; an empty stage and a folder in a stage's place have none."""
+    handed: str
+    """What it hands on beside files: variables, folder, user, shell."""
     settings: str
-    """Labels, entrypoint, variables: what an image of it says of itself."""
+    """Labels, entrypoint and the like: what an image of it says of itself."""
 
 
 @dataclass(slots=True)
@@ -173,13 +175,14 @@ class _Reader:
             contents=tuple(contents),
             needs=tuple(needs),
             works=bool(done),
+            handed=_digest("handed", repr((config.environment, config.folder, config.user, config.shell))),
             settings=_digest("settings", repr((config.environment, config.folder, config.user)), *config.said),
         )
 
     def _replaced(self, name: str, word: str) -> None:
         key = _digest("context", word)
         self._found[name] = StageKey(
-            name=name, key=key, own="", foundation=key, contents=(), needs=(), works=False, settings=""
+            name=name, key=key, own="", foundation=key, contents=(), needs=(), works=False, handed="", settings=""
         )
         if word.startswith("git:"):
             self._pinned[name] = f"{word} /"
