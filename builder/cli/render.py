@@ -48,7 +48,7 @@ def render(
         Path, typer.Option("--output", "-o", metavar="DIR", help="Where dockerfiles/, compose/ and schemas/ lie.")
     ] = Path(),
 ) -> None:
-    """Render Dockerfiles, bake file, compose files and schemas from the recipes."""
+    """Render Dockerfiles, bake file, compose files, schemas and CI workflows from the recipes."""
     if model is not None:
         if check:
             raise UsageError("--check is for all files; leave MODEL out")

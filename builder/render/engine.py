@@ -57,6 +57,8 @@ def _environment(templates: tuple[tuple[str, str], ...]) -> Environment:
     made.filters["sh"] = quote_shell
     made.filters["dockerfile"] = quote_dockerfile
     made.filters["comment"] = _comment
+    # An expression of GitHub's workflows, whose braces are Jinja's own.
+    made.filters["expression"] = "${{{{ {} }}}}".format
     # JSON is YAML with every string quoted.
     made.filters["yaml"] = partial(json.dumps, ensure_ascii=False)
     return made

@@ -12,6 +12,7 @@ from builder.plan.make import make_plan
 from builder.plan.stage import Plan
 from builder.recipe.types import Catalog
 from builder.render.bake import render_bake
+from builder.render.ci import render_ci
 from builder.render.compose import render_compose_all
 from builder.render.dockerfile import render_dockerfile
 from builder.render.schema import render_schemas
@@ -60,6 +61,7 @@ def render_tree(catalog: Catalog, templates: Mapping[str, str]) -> dict[str, str
     tree["dockerfiles/docker-bake.json"] = render_bake(plans)
     tree |= render_compose_all(catalog, templates)
     tree |= render_schemas()
+    tree |= render_ci(catalog, templates)
     return dict(sorted(tree.items()))
 
 

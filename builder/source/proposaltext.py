@@ -31,7 +31,8 @@ def title(proposal: Proposal) -> str:
 
 def plain_data(proposal: Proposal, written: Iterable[str]) -> dict[str, Any]:
     """Return all of a proposal as JSON has it; `written` are the files that were changed."""
-    return {"format": 1, "title": title(proposal), **asdict(proposal), "written": list(written)}
+    shown = {"title": title(proposal), "body": markdown(proposal)}
+    return {"format": 1, **shown, **asdict(proposal), "written": list(written)}
 
 
 def markdown(proposal: Proposal, *, limit: int = LIMIT) -> str:
