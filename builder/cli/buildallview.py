@@ -184,9 +184,10 @@ class RichMany(ManyView):
         from rich.text import Text
 
         table = Table(box=None, expand=True, padding=(0, 2, 0, 0), header_style="bold")
-        for name, justify in (("image", "left"), ("state", "left"), ("time", "right"), ("run", "right")):
-            table.add_column(name, no_wrap=True, justify="right" if justify == "right" else "left")
-        table.add_column("cached", no_wrap=True, justify="right")
+        for name in ("image", "state"):
+            table.add_column(name, no_wrap=True)
+        for name in ("time", "run", "cached"):
+            table.add_column(name, no_wrap=True, justify="right")
         table.add_column("stage", no_wrap=True, ratio=1, overflow="ellipsis")
         shown = _fitting(views)
         for view in shown:

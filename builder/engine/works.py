@@ -8,7 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from builder.engine.build import Choices, StageFailedError, default_tag
+from builder.engine.build import StageFailedError
+from builder.engine.command import Choices, default_tag
+from builder.engine.delivery import Delivery
 from builder.engine.host import Engine, connect
 from builder.engine.process import Runner, SystemRunner
 from builder.engine.state import BuildState, StageView
@@ -33,8 +35,9 @@ class Work:
     choices: Choices = field(default_factory=Choices)
     digests: Mapping[str, str] = field(default_factory=dict)
     """Of the stages that it needs."""
-    push: str = ""
-    """The repository that it is pushed to; '' for none."""
+    delivery: Delivery = field(default_factory=Delivery)
+    cache_to: tuple[str, ...] = ()
+    """Caches that are written, in BuildKit's words."""
     broken: Failed | None = None
     """Why it cannot even be begun, such as a source that nobody has."""
 
@@ -131,6 +134,11 @@ class Board:
         with self._lock:
             ended = time.time() if state in ENDED else 0.0
             self._views[name] = replace(self._views[name], state=state, note=note, ended=ended)
+
+    def note(self, name: str, note: str) -> None:
+        """Say what an image's build is waiting for."""
+        with self._lock:
+            self._views[name] = replace(self._views[name], note=note)
 
     def stages(self, name: str, stages: tuple[StageView, ...]) -> None:
         """Say how an image's stages are."""

@@ -134,7 +134,7 @@ def summary(report: Report) -> Iterator[str]:
     elif any(image.state == "done" for image in outcome.images):
         yield "stages run: none, everything was there already"
     if totals.ratio is not None:
-        without = f"; {totals.unknown} stages never timed are left out" if totals.unknown else ""
+        without = f"; {totals.unknown} never timed, left out" if totals.unknown else ""
         yield (
             f"stages needed: {totals.different} different ones, {human_seconds(totals.together)}; built apart from each"
             f" other {totals.needed}, {human_seconds(totals.apart)}: {totals.ratio:.2f} of it{without}"

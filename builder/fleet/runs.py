@@ -90,6 +90,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """Why nothing more was begun: the engine's death, a full disk. Empty where nothing of the kind happened."""
     hint: str = ""
     architecture: str = ""
+    engine: str = ""
     left_out: Mapping[str, str] = {}
     """Combinations that were asked for and do not exist, each with the reason."""
 

@@ -1,0 +1,164 @@
+"""What each image of a `build-all` is built from, and the order they are begun in."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from builder.cli.building import Words, choices_of, dockerfile_of, supplied_with, wanted_of
+from builder.cli.push import siblings_of
+from builder.errors import DrivebuildError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from builder.cli.main import Settings
+    from builder.engine.delivery import Delivery
+    from builder.engine.host import Engine, Facts
+    from builder.engine.process import Runner
+    from builder.engine.works import Work
+    from builder.plan.choose import Chosen
+    from builder.plan.stage import Plan
+
+__all__ = ["known_seconds", "order_works", "print_order", "slots_of", "supplied_work", "with_stage", "work_of"]
+
+
+def with_stage(chosen: Chosen, until: str) -> tuple[list[Plan], dict[str, str]]:
+    """Return the plans that have the stage to stop after, and all that is left out.
+
+    Raises:
+        UsageError: when none has it.
+    """
+    from builder.engine.build import target_of
+
+    left_out = dict(chosen.left_out)
+    found = []
+    for plan in chosen.plans:
+        if until and until not in plan.names:
+            left_out[_name(plan)] = f"it has no stage {until!r}"
+        else:
+            found.append(plan)
+    if not found:
+        target_of(chosen.plans[0], until)
+    return found, left_out
+
+
+def _name(plan: Plan) -> str:
+    return f"{plan.model.name} {plan.flavour}"
+
+
+def work_of(settings: Settings, plan: Plan, words: Words, delivery: Delivery) -> Work:
+    """Return what one image wants; what keeps it from being built is no error of the others."""
+    from builder.cli.profiled import with_profile
+    from builder.engine.build import target_of
+    from builder.engine.works import Work, failed_by
+
+    try:
+        plan, profiled = with_profile(settings, plan, "", until=words.until)
+        choices = choices_of(settings, plan, words)
+    except DrivebuildError as error:
+        if isinstance(error, UsageError):
+            raise
+        return Work(name=_name(plan), plan=plan, broken=failed_by(error))
+    wanted = plan.closure(target_of(plan, words.until))
+    return Work(
+        name=_name(plan),
+        plan=plan,
+        dockerfile=dockerfile_of(plan),
+        choices=replace(choices, contexts=profiled),
+        digests={name: choices.asked.digests[name] for name in wanted},
+        delivery=delivery,
+    )
+
+
+def supplied_work(
+    stack: ExitStack, settings: Settings, work: Work, words: Words, *, engine: Engine, runner: Runner
+) -> Work:
+    """Return an image's work with all its build is handed: before anything is compiled, so that what lacks is said."""
+    from builder.cli.live import Say
+    from builder.cli.supply import supplied
+    from builder.engine.base import ensure_base
+    from builder.engine.delivery import prepared
+    from builder.engine.push import Way
+    from builder.engine.works import failed_by
+
+    if work.broken is not None:
+        return work
+    wanted = wanted_of(work.choices, words)
+    siblings = siblings_of(settings, work.plan) if work.delivery.cache_from else ()
+    try:
+        supply = stack.enter_context(supplied(settings, work.plan, wanted, engine=engine, runner=runner))
+        if not words.offline:
+            mirror = settings.network().mirror_of(work.plan.platform.system)
+            say = Say(quiet=wanted.quiet)
+            ensure_base(work.plan.platform, engine=engine, runner=runner, say=say, mirror=mirror)
+        given, way = supplied_with(work.choices, supply), Way(runner=runner, engine=engine)
+        choices, cache_to = prepared(work.plan, given, work.delivery, way=way, siblings=siblings)
+    except UsageError:
+        raise
+    except DrivebuildError as error:
+        return replace(work, broken=failed_by(error))
+    return replace(work, choices=choices, cache_to=cache_to)
+
+
+def order_works(works: Sequence[Work], architecture: str) -> tuple[str, ...]:
+    """Return the names of images in the order to begin them in; what was never timed counts as its recipe's guess."""
+    from builder.fleet.schedule import Stage, order_of
+
+    seconds = known_seconds(works, architecture)
+    guesses = {
+        digest: stage.minutes * 60.0 or 1.0
+        for work in works
+        for stage in work.plan.stages
+        if (digest := work.digests.get(stage.name))
+    }
+    stages = {
+        work.name: tuple(
+            Stage(digest=digest, seconds=seconds.get(digest, guesses[digest])) for digest in work.digests.values()
+        )
+        for work in works
+    }
+    return order_of(stages)
+
+
+def known_seconds(works: Sequence[Work], architecture: str) -> dict[str, float]:
+    """Return by digest what stages took when they last ran as a whole, as far as somebody knows."""
+    from builder.engine.timings import read_timings
+
+    timings = read_timings()
+    found: dict[str, float] = {}
+    for work in works:
+        for stage, digest in work.digests.items():
+            platform = work.plan.platform.name
+            known = timings.seconds(digest, platform=platform, stage=stage, architecture=architecture)
+            if known is not None:
+                found[digest] = known
+    return found
+
+
+def slots_of(facts: Facts) -> int:
+    """Return how many images to build at a time where nobody says: one for each processor, up to MOST."""
+    import os
+
+    from builder.engine.many import MOST
+
+    return max(1, min(MOST, facts.processors or os.cpu_count() or 1))
+
+
+def print_order(works: Sequence[Work], order: Sequence[str], architecture: str) -> None:
+    """Print the images in their order, with what each adds to those before it."""
+    from builder.cli.inspect import print_table
+    from builder.fleet.words import human_seconds
+
+    by_name = {work.name: work for work in works}
+    seconds = known_seconds(works, architecture)
+    seen: set[str] = set()
+    rows = []
+    for name in order:
+        stages = by_name[name].digests
+        fresh = {digest for digest in stages.values() if digest not in seen}
+        seen |= fresh
+        known = sum(seconds.get(digest, 0.0) for digest in fresh)
+        rows.append((name, str(len(stages)), str(len(fresh)), human_seconds(known) if known else "not known"))
+    print_table(rows, header=("IMAGE", "STAGES", "NEW IN IT", "SECONDS OF THE NEW, WHERE NOTHING IS CACHED"))
