@@ -209,6 +209,7 @@ def run() -> None:
 from builder.cli import (  # noqa: E402, F401
     bench,
     build,
+    buildall,
     bundle,
     clean,
     data,
