@@ -15,8 +15,9 @@ from support.ownengine import OwnEngine, own_engine
 
 from builder.engine.build import Choices, build
 from builder.engine.host import Engine, connect
+from builder.engine.patience import Patience
 from builder.engine.process import SystemRunner
-from builder.engine.push import Pushed, push
+from builder.engine.push import Pushed, Way, push
 from builder.errors import BuildError
 
 pytestmark = pytest.mark.docker
@@ -47,7 +48,8 @@ def choices(tmp_path: Path) -> Choices:
 def pushed(choices: Choices, repository: str) -> tuple[Pushed, Engine]:
     plan, engine, runner = toy_plan(stage("src-text"), stage("image", "src-text")), connect(), SystemRunner()
     build(plan, DOCKERFILE, choices, runner=runner, engine=engine)
-    return push(plan, DOCKERFILE, choices, repository, runner=runner, engine=engine), engine
+    way = Way(runner=runner, engine=engine, patience=Patience(tries=2, sleep=lambda _seconds: None))
+    return push(plan, DOCKERFILE, choices, repository, way=way), engine
 
 
 def layers(own: OwnEngine, digest: str) -> list[dict[str, Any]]:
