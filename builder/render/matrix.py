@@ -42,6 +42,8 @@ Seconds = Callable[[str, str, str, str], float | None]
 """What a stage took: asked with digest, platform, stage and architecture; None where nobody knows."""
 Runner = str | tuple[str, ...]
 
+GUESSED = 0.1
+"""What part of an estimate may be the plans' rough figures."""
 LEAST_TIMEOUT, MOST_TIMEOUT = 30, 360
 """Minutes. A hosted runner of GitHub's ends every job after six hours."""
 
@@ -149,13 +151,13 @@ class Entry:
         return self.plan.platform.name, self.architecture
 
 
-def existing(catalog: Catalog, *, everything: bool = False) -> Iterator[Plan]:
-    """Yield the plans of all images: those whose Dockerfiles are committed and that ask nothing of a person.
+def existing(catalog: Catalog, *, elsewhere: bool = False) -> Iterator[Plan]:
+    """Yield the plans of all images whose Dockerfiles are committed.
 
-    With `everything` also those that do, and every model on every platform that has the locks for it.
+    With `elsewhere` also those of every other platform that has a model's locks, in all variants.
     """
-    if not everything:
-        yield from (plan for plan in all_plans(catalog) if not needed_words(plan))
+    if not elsewhere:
+        yield from all_plans(catalog)
         return
     seen: set[str] = set()
     for plan in (*all_plans(catalog), *_elsewhere(catalog)):
@@ -199,17 +201,21 @@ class Estimate:
     recorded: int
     rough: tuple[str, ...]
     """Stages that take minutes and of which there is no record; the plan's rough figure is in the seconds."""
+    guessed: float = 0.0
+    """Seconds of those."""
 
     def minutes(self) -> float | None:
-        """Return minutes from records, or None where a stage that matters has none."""
-        return None if self.rough or not self.recorded else round(self.seconds / 60, 1)
+        """Return minutes from records, or None where more than a tenth of them would be guessed."""
+        known = self.recorded and self.guessed <= GUESSED * self.seconds
+        return round(self.seconds / 60, 1) if known else None
 
     def why_not(self, entry: Entry) -> str:
         """Return why there are no minutes, as a sentence."""
         platform, architecture = entry.group
-        if not self.recorded:
-            return f"no build of {platform} on {architecture} is recorded here"
-        return f"no build of {', '.join(self.rough)} on {architecture} is recorded here" if self.rough else ""
+        if self.minutes() is not None:
+            return ""
+        what = ", ".join(sorted(self.rough)) if self.recorded else platform
+        return f"no build of {what} on {architecture} is recorded here"
 
     def timeout(self) -> int:
         """Return minutes after which a job is given up: three times the estimate, in tens."""
@@ -224,7 +230,7 @@ def seconds_of(entry: Entry, stage: str, minutes: int, seconds: Seconds) -> tupl
 
 def estimate(entry: Entry, seconds: Seconds, done: frozenset[str] = frozenset()) -> Estimate:
     """Return what the stages of an image take that are not among the digests in `done`."""
-    total, recorded, rough = 0.0, 0, []
+    total, guessed, recorded, rough = 0.0, 0.0, 0, []
     for stage in entry.plan.stages:
         if entry.digests[stage.name] in done:
             # Nothing is left to do, and that is known.
@@ -235,7 +241,8 @@ def estimate(entry: Entry, seconds: Seconds, done: frozenset[str] = frozenset())
         recorded += measured
         if not measured and stage.minutes:
             rough.append(stage.name)
-    return Estimate(total, recorded, tuple(rough))
+            guessed += took
+    return Estimate(total, recorded, tuple(rough), guessed)
 
 
 def row_of(
@@ -246,7 +253,7 @@ def row_of(
     jobs: Iterable[SharedJob] = (),
     done: frozenset[str] = frozenset(),
 ) -> Row:
-    """Return the row of an image; `jobs` are the shared ones of its platform and architecture, `done` what they make."""
+    """Return the row of an image; `jobs` are the shared ones of its group, `done` what they leave built."""
     plan, target = entry.plan, TARGETS[entry.architecture]
     own = frozenset(entry.digests.values())
     used = [(job, build) for job in jobs for build in job.builds if build.digest in own]

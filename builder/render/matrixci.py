@@ -136,7 +136,7 @@ def bake_file(
 ) -> str:
     """Return a bake file: a target for each image on all its architectures, and for each stage that is worth sharing.
 
-    Groups: `default` has all images, `shared` the stages; each shared job, model, and platform with variant has its own.
+    Groups: `default` has all images, `shared` the stages; a shared job, a model, a platform with variant has its own.
     `inline` gives the text of a Dockerfile that is not on disk, or None.
     """
     by_tag: dict[str, list[Row]] = {}

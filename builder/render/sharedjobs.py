@@ -16,8 +16,8 @@ from builder.render.matrix import Build, Entry, Estimate, Runner, Seconds, Share
 
 __all__ = ["Shared", "shared_jobs"]
 
-WORTH = 60.0
-"""Seconds that a stage must save, over all images, for a place in a shared job: less is gone with pulling the cache."""
+WORTH = 120.0
+"""Seconds that a stage must take for a place in a shared job: less is gone with pulling a cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ def _of_group(members: list[Entry], seconds: Seconds, runner: Callable[[Architec
     if len(members) < 2:
         return Shared()
     stages = _stages(members, seconds)
-    worth = {digest: stage for digest, stage in stages.items() if stage.users > 1 and stage.saves >= WORTH}
+    worth = {digest: stage for digest, stage in stages.items() if stage.users > 1 and stage.seconds >= WORTH}
     variants = {entry.plan.variant for entry in members}
     parts: dict[str, dict[str, _Stage]] = {"": {}}
     for digest, stage in worth.items():
@@ -111,8 +111,13 @@ def _job(
     words = [platform, *([variant] if variant else [])]
     builds = tuple(_build(digest, stage, part) for digest, stage in tops.items())
     all_below = [stages[digest] for digest in dict.fromkeys(item for top in tops.values() for item in top.below)]
-    rough = tuple(sorted({item.spec.name for item in all_below if item.spec.minutes and not item.measured}))
-    guess = Estimate(sum(item.seconds for item in all_below), sum(item.measured for item in all_below), rough)
+    rough = [item for item in all_below if item.spec.minutes and not item.measured]
+    guess = Estimate(
+        sum(item.seconds for item in all_below),
+        sum(item.measured for item in all_below),
+        tuple({item.spec.name for item in rough}),
+        sum(item.seconds for item in rough),
+    )
     return SharedJob(
         name=" ".join(["shared", *words, architecture]),
         id="-".join(["shared", *words, target]).replace(".", "_"),

@@ -14,13 +14,15 @@ from builder.recipe.types import Catalog
 __all__ = ["read_catalog", "read_templates"]
 
 
-def read_catalog(extra: Sequence[Path] = ()) -> Catalog:
+def read_catalog(extra: Sequence[Path] = (), *, shipped: Path | None = None) -> Catalog:
     """Return the shipped recipes and those of the user's own folders; a later folder wins by name.
+
+    `shipped` is where other ones than this drivebuild's lie: those of another commit.
 
     Raises:
         RecipeError: with all mistakes of all files, or naming a folder that cannot be read.
     """
-    folders = (paths.RECIPES, *extra)
+    folders = (shipped or paths.RECIPES, *extra)
     for folder in extra:
         if not folder.is_dir():
             raise RecipeError(f"{folder}: no such folder of recipes", hint="--recipes takes a folder")
@@ -59,10 +61,11 @@ def _locks(folder: Path) -> Iterable[tuple[str, str]]:
         yield path.relative_to(base).as_posix(), path.read_text(encoding="utf-8")
 
 
-def read_templates() -> dict[str, str]:
-    """Return the text of every template and script by its path below `templates/`."""
+def read_templates(folder: Path | None = None) -> dict[str, str]:
+    """Return the text of every template and script by its path below `templates/`, or another folder of them."""
+    folder = folder or paths.TEMPLATES
     return {
-        path.relative_to(paths.TEMPLATES).as_posix(): path.read_text(encoding="utf-8").rstrip("\n")
-        for path in sorted(paths.TEMPLATES.rglob("*"))
+        path.relative_to(folder).as_posix(): path.read_text(encoding="utf-8").rstrip("\n")
+        for path in sorted(folder.rglob("*"))
         if path.suffix in (".j2", ".py", ".sh")
     }

@@ -20,7 +20,7 @@ from msgspec import Meta
 from builder.errors import UsageError
 from builder.recipe.diagnose import convert
 from builder.recipe.text import DataPath, Document, Mistake, parse
-from builder.recipe.types import Name, Noun
+from builder.recipe.types import Architecture, Name, Noun
 
 __all__ = ["FILE", "Config", "ConfigFile", "config_files", "read_config"]
 
@@ -68,6 +68,14 @@ Registry = Annotated[
 FilePath = Annotated[
     str, Meta(pattern=r"^[^\x00-\x1f\x7f]+\Z", max_length=1000, description="a path, relative to this file")
 ]
+RunnerLabel = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*\Z",
+        max_length=100,
+        description="a label of a CI service's runners, such as ubuntu-24.04-arm",
+    ),
+]
 NoProxy = Annotated[
     str, Meta(pattern=r"^[^\x00-\x20\x7f]*\Z", max_length=2000, description="hosts with commas between them, no blanks")
 ]
@@ -101,6 +109,10 @@ class ConfigFile(Noun, frozen=True, kw_only=True):
     store: FilePath | None = None
     upstream: bool | None = None
     """Whether the address that a recipe names is tried after the mirrors."""
+    runners: Mapping[Architecture, Annotated[tuple[RunnerLabel, ...], Meta(min_length=1)]] = msgspec.field(
+        default_factory=dict
+    )
+    """What `drivebuild matrix` names for a CI service, by architecture: one label, or all that a runner must have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +130,7 @@ class Config:
     """By `http`, `https` and `no_proxy`."""
     store: Path | None = None
     upstream: bool = True
+    runners: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def read_config(explicit: Path | None, environment: Mapping[str, str], cwd: Path) -> Config:
@@ -203,13 +216,14 @@ def _masked(found: re.Match[bytes]) -> bytes:
 
 
 def _listed(document: Document) -> Document:
-    """Return the document with every mirror as a list: one text is a list of one, so there is one type to check."""
+    """Return the document with lists where one text may stand for a list of one, so there is one type to check."""
     data = document.data
-    mirrors = data.get("mirrors") if isinstance(data, dict) else None
-    if not isinstance(mirrors, dict):
-        return document
-    lists = {prefix: [value] if isinstance(value, str) else value for prefix, value in mirrors.items()}
-    return dataclasses.replace(document, data={**data, "mirrors": lists})
+    for key in ("mirrors", "runners"):
+        items = data.get(key) if isinstance(data, dict) else None
+        if isinstance(items, dict):
+            lists = {name: [value] if isinstance(value, str) else value for name, value in items.items()}
+            data = {**data, key: lists}
+    return dataclasses.replace(document, data=data)
 
 
 def _worded(mistake: Mistake) -> Mistake:
@@ -297,6 +311,7 @@ def _merged(read: list[tuple[Path, ConfigFile]]) -> Config:
         proxy=_laid(proxies),
         store=next((_beside(path, file.store) for path, file in read if file.store), None),
         upstream=next((file.upstream for file in files if file.upstream is not None), True),
+        runners={name: labels for file in reversed(files) for name, labels in file.runners.items()},
     )
 
 
