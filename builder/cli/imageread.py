@@ -52,7 +52,7 @@ class ImageReader:
             UsageError: options of a plan for something that is no model.
             PlanError: there is no such combination.
         """
-        if word in self._settings.catalog().models:
+        if self.is_model(word):
             from builder.engine.build import default_tag
 
             plan = self._settings.plan(word, platform=platform, variant=variant or "stock", options={})
@@ -63,6 +63,36 @@ class ImageReader:
                 hint="name an image without them, or a model; see `drivebuild list`",
             )
         return word
+
+    def named(self, word: str, *, platform: str = "") -> str:
+        """Return the image that a name means; `MODEL:VARIANT` is a model's.
+
+        Raises:
+            UsageError: as `name`.
+            PlanError: as `name`.
+        """
+        model, _, variant = word.partition(":")
+        if self.is_model(model) and (not variant or self.is_variant(variant)):
+            return self.name(model, platform=platform, variant=variant)
+        return self.name(word, platform=platform)
+
+    def is_model(self, word: str) -> bool:
+        """Return whether a word is a model's name."""
+        return word in self._settings.catalog().models
+
+    def is_variant(self, word: str) -> bool:
+        """Return whether any platform has such a variant."""
+        return any(word in platform.variants for platform in self._settings.catalog().platforms.values())
+
+    def layers(self, name: str) -> tuple[tuple[str, int], ...]:
+        """Return the digests of an image's layers with their bytes, the lowest first."""
+        from builder.footprint.layers import Made, match_layers
+
+        image = self.engine.image(name)
+        if image is None:
+            raise self._missing(name)
+        history = [Made(*entry) for entry in self.engine.history_sizes(name)]
+        return tuple((layer.id, layer.size) for layer in match_layers(image.layers, history, ()))
 
     def snapshot(self, name: str) -> Snapshot:
         """Return an image's files, from the cache where it was read before.
@@ -149,15 +179,23 @@ class ImageReader:
         if model is not None:
             licences.setdefault(model.tree.source, "")
             licences[model.tree.source] = licences[model.tree.source] or model.licence
+        kept: dict[str, str] = {}
+        for use in model.components if model else ():
+            origin = catalog.components[use.name].versions.get(use.version)
+            names = {use.source, origin.npu or "", origin.cpu or ""} if origin else {use.source}
+            used = sorted((names - {""}) & set(manifest.sources))
+            if model and use.keep_tree and used:
+                kept[f"/workspace/{model.name}/{use.keep_tree}/"] = used[0]
         packages: dict[str, str] = {}
         for system in catalog.systems.values():
-            for name, names in (("tcmalloc", system.tcmalloc), ("jemalloc", system.jemalloc)):
-                there = [each for each in names if f"/usr/share/doc/{each}/copyright" in snapshot.entries]
+            for name, debs in (("tcmalloc", system.tcmalloc), ("jemalloc", system.jemalloc)):
+                there = [each for each in debs if f"/usr/share/doc/{each}/copyright" in snapshot.entries]
                 packages |= {name: there[0]} if there else {}
         return Facts(
             distributions={name: component.package for name, component in catalog.components.items()},
             licences=licences,
             tree=model.tree.source if model else "",
+            kept=kept,
             packages=packages,
         )
 

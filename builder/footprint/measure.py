@@ -13,7 +13,7 @@ from builder.errors import RunError
 from builder.footprint.components import Groups, component_of
 from builder.footprint.layers import Layer
 
-__all__ = ["Footprint", "Part", "Reply", "Run", "count_command", "measure"]
+__all__ = ["Footprint", "Part", "Reply", "Run", "count_command", "find_layers", "inside_command", "measure"]
 
 LABEL = "drivebuild.size"
 Totals = dict[str, tuple[int, int, int, int]]
@@ -108,12 +108,20 @@ def count_command(image: str, folders: Sequence[str]) -> tuple[str, ...]:
         folders: where the engine keeps the layers, the lowest first; they are only read. Without them, the image is
             counted as one.
     """
+    return inside_command(image, folders)
+
+
+def inside_command(image: str, folders: Sequence[str], *arguments: str) -> tuple[str, ...]:
+    """Return the command that runs a script of builder/footprint/inside in an image: it comes on standard input.
+
+    The script gets the number of layers, which lie in /layers/0 and up, and then the arguments.
+    """
     words = ["docker", "run", "--rm", "--interactive", "--network", "none", "--label", LABEL, "--user", "0"]
     # Only what reading every file takes: root of an image may not be root of its layers otherwise.
     words += ["--cap-drop", "ALL", "--cap-add", "DAC_READ_SEARCH", "--security-opt", "no-new-privileges"]
     for number, folder in enumerate(folders):
         words += ["--mount", f"type=bind,source={folder},target=/layers/{number},readonly"]
-    return (*words, "--entrypoint", "python3", image, "-I", "-B", "-", str(len(folders)))
+    return (*words, "--entrypoint", "python3", image, "-I", "-B", "-", str(len(folders)), *arguments)
 
 
 def measure(
@@ -165,3 +173,23 @@ def _count(identity: str, folders: Sequence[str], run: Run) -> list[Totals] | No
         return msgspec.json.decode(reply.text, type=list[Totals])
     except msgspec.MsgspecError:
         return None
+
+
+def find_layers(identity: str, folders: Sequence[str], paths: Sequence[str], run: Run) -> dict[str, tuple[int, ...]]:
+    """Return the numbers of the layers that have each path, the lowest first; nothing where that cannot be told.
+
+    Args:
+        identity: the image's id.
+        folders: where the engine keeps its layers, the lowest first.
+        paths: absolute paths in the image.
+        run: starts the container.
+    """
+    script = (files("builder.footprint") / "inside/where.py").read_bytes()
+    reply = run(inside_command(identity, folders, *paths), script)
+    if reply.code != 0:
+        return {}
+    try:
+        found = msgspec.json.decode(reply.text, type=dict[str, tuple[int, ...]])
+    except msgspec.MsgspecError:
+        return {}
+    return {path: tuple(n for n in found.get(path, ()) if 0 <= n < len(folders)) for path in paths}

@@ -223,23 +223,33 @@ def _allocators(found: _Found, snapshot: Snapshot, manifest: Manifest, facts: Fa
 
 def _sources(found: _Found, snapshot: Snapshot, manifest: Manifest, facts: Facts) -> None:
     used = {package.source for package in found.packages}
-    for name, source in manifest.sources.items():
+    # The model's own tree comes last: it has what is left.
+    for name, source in sorted(
+        manifest.sources.items(), key=lambda item: (item[0] not in facts.kept.values(), item[0])
+    ):
         own = name == facts.tree or (not facts.tree and name == manifest.model)
+        folder = next((each for each, kept in facts.kept.items() if kept == name), "/workspace/" if own else "")
         changes = manifest.changes_of(TREE) if own else ()
         properties = [("type", source.get("type", "")), ("ref", source.get("ref", ""))]
         properties += [("file", source.get("file", "")), ("override", manifest.overrides.get(f"source {name}", ""))]
-        use = "lies in the image" if own else "was compiled" if name in used else "files and patches were taken from it"
+        use = (
+            "lies in the image"
+            if folder
+            else "was compiled"
+            if name in used
+            else "files and patches were taken from it"
+        )
         package = Package(
             kind="source",
             name=name,
             version=source.get("commit", "") or source.get("version", "") or source.get("sha256", "")[:12],
-            place="/workspace" if own else "",
+            place=folder.rstrip("/"),
             url=source.get("url", ""),
             sha256=tuple(filter(None, [source.get("sha256", "")])),
             changes=changes,
             properties=(("use", use), *((key, value) for key, value in properties if value)),
         )
-        found.add(_licensed(package, _known(facts, name)), _below(snapshot, "/workspace/") if own else ())
+        found.add(_licensed(package, _known(facts, name)), _below(snapshot, folder) if folder else ())
 
 
 def _finished(

@@ -27,6 +27,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """Of sources and components, by name."""
     tree: str = ""
     """The source of the model's own tree."""
+    kept: Mapping[str, str] = {}
+    """Sources of components that lie in the image, too, by their folders there, which end in a slash."""
     packages: Mapping[str, str] = {}
     """The distribution's package of a library that is in the image as a file only, by the library's name."""
 
