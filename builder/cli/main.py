@@ -220,6 +220,7 @@ from builder.cli import (  # noqa: E402, F401
     inspect,
     k8s,
     lock,
+    matrix,
     patch,
     prepare,
     promote,
