@@ -119,13 +119,14 @@ def asked_of(plan: Plan) -> Asked:
 
 
 def template_digests(texts: Mapping[str, str]) -> dict[str, str]:
-    """Return a short digest of each template and script, and of what renders them."""
+    """Return a short digest of each template and script of a Dockerfile, and of what renders them."""
     import hashlib
 
     from builder import paths
 
     renderers = {name: (paths.RECIPES.parent / name).read_text(encoding="utf-8") for name in RENDERERS}
-    return {name: hashlib.sha256(text.encode()).hexdigest()[:12] for name, text in {**texts, **renderers}.items()}
+    used = {name: text for name, text in texts.items() if name.startswith(("macros/", "scripts/", "stages/"))}
+    return {name: hashlib.sha256(text.encode()).hexdigest()[:12] for name, text in {**used, **renderers}.items()}
 
 
 def dockerfile_of(plan: Plan) -> str:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from builder.engine.record import BuildRecord
     from builder.plan.stage import Plan
 
-__all__ = ["print_dry_run", "print_json_record", "print_record"]
+__all__ = ["forecast_line", "print_dry_run", "print_json_record", "print_record"]
 
 
 def print_dry_run(plan: Plan, choices: Choices, dockerfile: str) -> None:
@@ -50,7 +50,20 @@ def print_record(record: BuildRecord) -> None:
         ("size", human_bytes(record.size_bytes)),
         ("tag", record.tag),
         ("digest", record.digest or record.image_id),
+        ("forecast", forecast_line(record)),
         ("log", record.log),
     )
     for key, value in facts:
         typer.echo(f"{typer.style(f'{key:8}', bold=True)} {value}")
+
+
+def forecast_line(record: BuildRecord) -> str:
+    """Return how what ran compares with what was said to run, in one line."""
+    if record.predicted is None:
+        return "none: nothing was known of the builder's cache"
+    if not record.differences:
+        return f"{len(record.predicted)} stages, and just those ran" if record.predicted else "nothing, and nothing ran"
+    words = {"run": "ran", "cached": "did not run"}
+    first, more = record.differences[0], len(record.differences) - 1
+    text = f"{len(record.predicted)} stages, {len(record.executed)} ran; {first.stage} {words[first.did]}: {first.text}"
+    return f"{text}, and {more} more" if more else text

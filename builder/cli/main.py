@@ -225,12 +225,14 @@ from builder.cli import (  # noqa: E402, F401
     prepare,
     promote,
     render,
+    reproduce,
     results,
     runs,
     sbom,
     size,
     store,
     verify,
+    why,
 )
 from builder.cli import profile as _profile  # noqa: E402, F401
 from builder.cli import run as _run  # noqa: E402, F401

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,8 @@ from builder.plan.stage import Plan
 from builder.render.parsed import parse
 
 __all__ = ["Question", "Told", "blocks"]
+
+_BLANK_RUN = re.compile(r"\n{3,}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +121,8 @@ class Told:
 
     def _concerns(self, path: str, name: str, text: str) -> bool:
         if path.startswith("scripts/"):
-            return self._question.templates.get(path, "\0") in text
+            # As it is rendered, where runs of blank lines become one.
+            return _BLANK_RUN.sub("\n\n", self._question.templates.get(path, "\0")) in text
         kept = self._kept.get(self.plan_stage(name))
         return path.startswith("macros/") or path == f"stages/{getattr(kept, 'template', '')}.j2"
 

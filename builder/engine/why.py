@@ -14,7 +14,7 @@ from builder.engine.ledger import Ledger
 from builder.engine.snapshot import Snapshot, stages_of
 from builder.plan.changes import Change
 from builder.plan.stage import TARGETS, Plan
-from builder.render.cachekeys import Given, StageKey, cache_keys, reached
+from builder.render.cachekeys import Given, cache_keys, reached
 
 __all__ = ["Answer", "Run", "answer", "new_contexts", "nothing_changed"]
 
@@ -147,7 +147,7 @@ class _Compared:
     def word(self, name: str) -> str:
         """Return a word for what a stage is now, beside what it needs."""
         item = self.new[name]
-        return f"{item.own} {self._question.contexts.get(name, '')} {'' if item.needs else item.foundation}"
+        return f"{item.own} {self._question.contexts.get(name, '')} {'' if item.base in self.new else item.foundation}"
 
     def runs(self, seconds: Seconds) -> Iterator[Run]:
         """Yield the stages that are reached by a change, and those that the builder is not known to have."""
@@ -193,7 +193,10 @@ class _Compared:
         old, new = self.old.get(name), self.new[name]
         if old is None:
             return True
-        if self._question.contexts.get(name) != self._snapshot.contexts.get(name) or _image_of(old, new):
+        if self._question.contexts.get(name) != self._snapshot.contexts.get(name) or (
+            # An image that was made anew.
+            new.base not in self.new and old.foundation != new.foundation
+        ):
             return True
         named = [change for change in self._named if change.stage == self._told.plan_stage(name)]
         if old.own == new.own and old.handed == new.handed:
@@ -222,9 +225,3 @@ class _Compared:
         target = self._question.target
         old = self.old.get(target)
         return old is not None and old.settings != self.new[target].settings
-
-
-def _image_of(old: StageKey, new: StageKey) -> bool:
-    """Return whether a stage stands on an image, and that changed."""
-    stands = not (old.needs and new.needs) or old.needs[0] != new.needs[0]
-    return stands and old.foundation != new.foundation

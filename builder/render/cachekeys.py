@@ -58,8 +58,10 @@ class StageKey:
     """Equal keys: the same steps over the same contents. 32 hex digits."""
     own: str
     """Over its own instructions and the settings that it inherits, and over nothing else that it needs."""
+    base: str
+    """What it starts from, a stage or an image, by name."""
     foundation: str
-    """The key of what it starts from."""
+    """The key of that."""
     contents: tuple[str, ...]
     """A word for each thing that it copies or mounts, in order."""
     needs: tuple[str, ...]
@@ -171,6 +173,7 @@ class _Reader:
             name=name,
             key=key,
             own=own,
+            base=base,
             foundation=foundation,
             contents=tuple(contents),
             needs=tuple(needs),
@@ -182,7 +185,16 @@ class _Reader:
     def _replaced(self, name: str, word: str) -> None:
         key = _digest("context", word)
         self._found[name] = StageKey(
-            name=name, key=key, own="", foundation=key, contents=(), needs=(), works=False, handed="", settings=""
+            name=name,
+            key=key,
+            own="",
+            base="",
+            foundation=key,
+            contents=(),
+            needs=(),
+            works=False,
+            handed="",
+            settings="",
         )
         if word.startswith("git:"):
             self._pinned[name] = f"{word} /"
