@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import fnmatch
-import io
 import json
 import tarfile
-from collections.abc import Iterable, Iterator, Mapping
-from typing import IO, Any
+from collections.abc import Iterator, Mapping
+from typing import IO
 
 from builder.engine.host import Engine
 from builder.engine.verify import Check
 from builder.errors import BuildError
+from builder.pieces import Pieces
 
 __all__ = ["forbidden_path", "look_from_outside"]
 
@@ -44,7 +44,7 @@ def look_from_outside(engine: Engine, tag: str, *, labels: Mapping[str, str], ba
     user = str(image.config.get("User") or "root")
     wrong = {key: value for key, value in labels.items() if (image.config.get("Labels") or {}).get(key) != value}
     leaked = [entry[:200] for entry in engine.history(tag) if any(word in entry for word in _WORDS_IN_HISTORY)]
-    found = _in_layers(_Pieces(engine.save(tag)), skip=base_layers)
+    found = _in_layers(Pieces(engine.save(tag)), skip=base_layers)
     return (
         Check("outside", "user of the image", ok=user.split(":")[0] not in ("root", "0"), detail=user),
         Check("outside", "labels", ok=not wrong, detail=wrong),
@@ -64,7 +64,7 @@ def forbidden_path(path: str) -> str:
     return ""
 
 
-def _in_layers(archive: _Pieces, *, skip: int) -> dict[str, list[str]]:
+def _in_layers(archive: Pieces, *, skip: int) -> dict[str, list[str]]:
     """Return the forbidden paths of a saved image by kind; the first `skip` layers are somebody else's."""
     by_layer: dict[str, list[tuple[str, str]]] = {}
     order: list[str] = []
@@ -94,33 +94,3 @@ def _forbidden_members(file: IO[bytes]) -> Iterator[tuple[str, str]]:
                     yield kind, member.name
     except tarfile.ReadError:
         return
-
-
-class _Pieces(io.RawIOBase):
-    """A stream of pieces as a file to read from, once."""
-
-    def __init__(self, pieces: Iterable[bytes]) -> None:
-        self._pieces = iter(pieces)
-        self._rest = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        parts = [self._rest]
-        length = len(self._rest)
-        while size < 0 or length < size:
-            piece = next(self._pieces, None)
-            if piece is None:
-                break
-            parts.append(piece)
-            length += len(piece)
-        data = b"".join(parts)
-        end = len(data) if size < 0 else size
-        self._rest = data[end:]
-        return data[:end]
-
-    def readinto(self, buffer: Any) -> int:
-        data = self.read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)

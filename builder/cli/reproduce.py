@@ -1,0 +1,297 @@
+"""`reproduce`: an image is built once more from what it was built from, and laid beside the first, file by file."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from builder.cli.building import CaBundle, Jobs, Offline, Sources, Stored, Words, choices_of, supplied_with, wanted_of
+from builder.cli.live import human_bytes
+from builder.cli.main import Settings, app
+from builder.cli.options import AcceptBisheng, AcceptCann, AsJson, Platform, Variant, accepted
+from builder.errors import BuildError, DriftError, UsageError
+from builder.signals import ends_like_ctrl_c
+
+if TYPE_CHECKING:
+    from builder.engine.host import Engine
+    from builder.engine.snapshot import Snapshot
+    from builder.plan.stage import Plan
+    from builder.reproduce.compare import Comparison, Side
+    from builder.reproduce.read import Source
+
+SUFFIX = "-reproduced"
+ROOM = 1.5
+"""Free bytes for each byte of the image: it is stored once more, and what its steps download beside it."""
+
+
+@app.command()
+def reproduce(
+    context: typer.Context,
+    image: Annotated[str, typer.Argument(metavar="IMAGE|MODEL", help="An image that was built here, or its model.")],
+    platform: Platform = "",
+    variant: Variant = "",
+    until: Annotated[str, typer.Option("--until", metavar="STAGE", help="With MODEL: the image of this stage.")] = "",
+    against: Annotated[
+        str, typer.Option("--against", metavar="IMAGE", help="Build nothing; compare with this image.")
+    ] = "",
+    stage: Annotated[
+        list[str] | None,
+        typer.Option("--stage", metavar="STAGE", help="Run only this stage again; all of them by default."),
+    ] = None,
+    digests: Annotated[
+        bool, typer.Option("--digests", help="Build nothing; print the digest of each layer's content.")
+    ] = False,
+    keep: Annotated[bool, typer.Option("--keep", help=f"Keep the second image, as IMAGE{SUFFIX}.")] = False,
+    report: Annotated[
+        Path | None, typer.Option("--report", metavar="FILE", help="Write every difference to this file, as JSON.")
+    ] = None,
+    jobs: Jobs = None,
+    ca_bundle: CaBundle = None,
+    source: Sources = None,
+    store: Stored = None,
+    offline: Offline = False,
+    accept_cann_eula: AcceptCann = False,
+    accept_bisheng_eula: AcceptBisheng = False,
+    as_json: AsJson = False,
+) -> None:
+    """Build an image again without the cache, and show by file what is not the same, and why.
+
+    It is built from the Dockerfile, pins and arguments that its record has, whatever the recipes say today. Exit code 0
+    when both are equal but for what docs/reproducible.md names, 8 when not.
+    """
+    from builder.cli.reproduceview import as_data, print_comparison, print_digests
+    from builder.engine.host import connect
+
+    settings: Settings = context.obj
+    engine = connect()
+    tag = _tag(settings, image, platform=platform, variant=variant, until=until)
+    if digests:
+        print_digests(tag, _side(_source(engine, tag), engine), as_json=as_json)
+        return
+    words = Words(
+        until="",
+        tag="",
+        jobs=jobs,
+        ca_bundle=ca_bundle,
+        sources=source,
+        arguments=None,
+        store=store,
+        offline=offline,
+        agreements=accepted(cann=accept_cann_eula, bisheng=accept_bisheng_eula),
+        no_cache=not stage,
+        progress="json" if as_json else "",
+    )
+    with ends_like_ctrl_c():
+        if against:
+            found = _compared(engine, tag, against, plan=None)
+        else:
+            found = _again(settings, engine, tag, words, tuple(stage or ()), keep=keep)
+    if report is not None:
+        _write(report, as_data(found))
+    if as_json:
+        from builder.cli.inspect import print_json
+
+        print_json(as_data(found))
+    else:
+        print_comparison(found)
+    if not found.same:
+        raise DriftError(
+            f"{found.images[1]} is not the same as {found.images[0]}: {found.undocumented} differences without a reason"
+            " that is documented",
+            hint="docs/reproducible.md says what each reason means; --report FILE has all of them",
+        )
+
+
+def _tag(settings: Settings, image: str, *, platform: str, variant: str, until: str) -> str:
+    """Return the image that a model's name or an image's own means.
+
+    Raises:
+        UsageError: options of a plan for something that is no model.
+        PlanError: there is no such combination.
+    """
+    if image in settings.catalog().models:
+        from builder.engine.build import default_tag
+
+        return default_tag(settings.plan(image, platform=platform, variant=variant or "stock", options={}), until)
+    if platform or variant or until:
+        message = f"{image} is no model, and --platform, --variant and --until are a model's"
+        raise UsageError(message, hint="name an image without them, or a model; see `drivebuild list`")
+    return image
+
+
+def _again(
+    settings: Settings, engine: Engine, tag: str, words: Words, stages: tuple[str, ...], *, keep: bool
+) -> Comparison:
+    """Build an image once more, compare both, and remove the second unless it is to be kept."""
+    from builder.engine.snapshot import read_dockerfile
+
+    kept = _kept(engine, tag, words)
+    plan = settings.plan(
+        kept.model,
+        platform=kept.platform,
+        variant=kept.variant,
+        options=kept.options,
+        architecture=kept.architecture,
+        pinned=kept.pinned,
+        toolchain=kept.toolchain,
+        profile=kept.profile,
+    )
+    _check_room(engine, tag)
+    second = _second_name(tag)
+    try:
+        _build(settings, engine, plan, read_dockerfile(tag), kept, words, second=second, stages=stages)
+        return _compared(engine, tag, second, plan=plan)
+    finally:
+        if not keep and engine.image(second) is not None:
+            engine.client.remove_image(second)
+
+
+def _kept(engine: Engine, tag: str, words: Words) -> Snapshot:
+    """Return what an image was made from.
+
+    Raises:
+        BuildError: nobody wrote it down, or the image of that name is another one by now.
+        UsageError: folders stood for stages then, and none is given now.
+    """
+    from builder.engine.snapshot import read_dockerfile, read_snapshot
+
+    image, kept = engine.image(tag), read_snapshot(tag)
+    if image is None:
+        raise BuildError(f"there is no image {tag}", hint="pull it, or build it: `drivebuild image`")
+    if kept is None or not read_dockerfile(tag):
+        hint = "build it here first, or name a second image to compare with: --against IMAGE"
+        raise BuildError(f"there is no record here of how {tag} was built", hint=hint)
+    if kept.image_id != image.id:
+        hint = "`drivebuild image` with the same arguments writes a new one; --against IMAGE wants none"
+        raise BuildError(f"the record of {tag} is that of another image", hint=hint)
+    given = {text.partition("=")[0] for text in words.sources or ()}
+    lacking = [name for name in kept.notes if name.removeprefix("src-") not in given and name not in given]
+    if lacking:
+        said = "; ".join(f"{name} was {kept.notes[name]}" for name in lacking)
+        raise UsageError(f"{tag} was built with folders in place of sources: {said}", hint="give them again: --source")
+    return kept
+
+
+def _check_room(engine: Engine, tag: str) -> None:
+    image, free = engine.image(tag), engine.facts().free_bytes()
+    if image is not None and free is not None and free < image.size * ROOM:
+        message = (
+            f"the engine's disk has {human_bytes(free)} free; building {tag} again takes {human_bytes(image.size)}"
+        )
+        raise BuildError(f"{message} and more", hint="`drivebuild clean` makes room; --stage runs some stages only")
+
+
+def _second_name(tag: str) -> str:
+    """Return a name for the second image; one of a registry or without a tag gets one of drivebuild's own."""
+    import re
+
+    repository, colon, name = tag.rpartition(":")
+    if colon and "/" not in name and "@" not in tag:
+        return f"{repository}:{name[: 128 - len(SUFFIX)]}{SUFFIX}"
+    return f"drivebuild/{re.sub('[^a-z0-9]+', '-', tag.lower()).strip('-')[:100]}:{SUFFIX.strip('-')}"
+
+
+def _build(
+    settings: Settings,
+    engine: Engine,
+    plan: Plan,
+    dockerfile: str,
+    kept: Snapshot,
+    words: Words,
+    *,
+    second: str,
+    stages: tuple[str, ...],
+) -> None:
+    from builder.cli.live import make_view
+    from builder.cli.supply import supplied
+    from builder.engine.build import build
+    from builder.engine.process import SystemRunner
+
+    unknown = [name for name in stages if f" AS {name}\n" not in dockerfile]
+    if unknown:
+        raise UsageError(f"--stage: the Dockerfile has no stage {unknown[0]!r}", hint="`drivebuild plan` lists them")
+    target = "" if kept.target == plan.names[-1] else kept.target
+    words = replace(words, until=target, tag=second)
+    choices = replace(choices_of(settings, plan, words), arguments=dict(kept.arguments), again=stages)
+    runner = SystemRunner()
+    with supplied(settings, plan, wanted_of(choices, words), engine=engine, runner=runner) as supply:
+        view = make_view(words.progress)
+        try:
+            given = supplied_with(choices, supply)
+            build(plan, dockerfile, given, runner=runner, engine=engine, observe=view.update)
+        finally:
+            view.close()
+
+
+def _compared(engine: Engine, first: str, second: str, *, plan: Plan | None) -> Comparison:
+    """Read two images and compare them; the contents of what differs are looked into."""
+    from builder.engine.snapshot import read_snapshot
+    from builder.reproduce.compare import compare, differing_paths
+
+    sources = _source(engine, first), _source(engine, second)
+    sides = [_side(source, engine) for source in sources]
+    paths = differing_paths([read.layer for read in sides[0].layers], [read.layer for read in sides[1].layers])
+    filled = [side.filled(source.looked_into(side.layers, paths)) for side, source in zip(sides, sources, strict=True)]
+    kept = read_snapshot(first)
+    variant = plan.variant if plan else kept.variant if kept else _label(engine, first, "drivebuild.variant")
+    return compare(filled[0], filled[1], variant=variant)
+
+
+def _label(engine: Engine, name: str, label: str) -> str:
+    image = engine.image(name)
+    return str((image.config.get("Labels") or {}).get(label, "")) if image else ""
+
+
+def _source(engine: Engine, name: str) -> Source:
+    from builder.pieces import Pieces
+    from builder.reproduce.read import Source
+
+    image = engine.image(name)
+    if image is None:
+        raise BuildError(f"there is no image {name}", hint="`docker images` has them all")
+    folders = engine.layer_folders(image.id)
+    return Source(name, folders if len(folders) == len(image.layers) else (), lambda: Pieces(engine.save(image.id)))
+
+
+def _side(source: Source, engine: Engine) -> Side:
+    """Return an image with all its layers read, and the instruction of each."""
+    from builder.footprint.layers import Made, match_layers
+    from builder.reproduce.compare import Side
+
+    image = engine.image(source.name)
+    ids = image.layers if image else ()
+    history = [Made(text, size) for text, size in engine.history_sizes(source.name)]
+    texts = _stage_texts(source.name)
+    made = tuple((layer.stage or "", layer.instruction) for layer in match_layers(ids, history, texts))
+    return Side(name=source.name, layers=source.read(), ids=ids, stages=made)
+
+
+def _stage_texts(tag: str) -> list[tuple[str, str]]:
+    """Return the texts of the stages that an image stands on, the last first, from the Dockerfile of its record."""
+    import re
+
+    from builder.engine.snapshot import read_dockerfile, read_snapshot
+
+    kept = read_snapshot(tag)
+    if kept is None:
+        return []
+    parts = re.split(r"^FROM (\S+) AS (\S+)\n", read_dockerfile(tag), flags=re.MULTILINE)
+    stages = {name: (base, text) for base, name, text in zip(parts[1::3], parts[2::3], parts[3::3], strict=True)}
+    found = []
+    name = kept.target
+    while name in stages:
+        base, text = stages.pop(name)
+        found.append((name, text))
+        name = base
+    return found
+
+
+def _write(path: Path, data: object) -> None:
+    import json
+
+    from builder.source.tree import write_text
+
+    write_text(path, json.dumps(data, indent=1) + "\n")
