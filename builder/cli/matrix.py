@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from builder.cli.main import Settings, app
+from builder.cli.matrixfilter import filter_tests
 from builder.cli.options import known_architecture
 from builder.errors import UsageError
 
@@ -20,14 +19,12 @@ if TYPE_CHECKING:
 
     from builder.plan.stage import Plan
     from builder.recipe.types import Architecture
-    from builder.render.matrix import Entry, Merge, Row, Runner, Seconds, SharedJob
+    from builder.render.matrix import Merge, Row, Runner, Seconds, SharedJob
     from builder.source.since import Past
 
 Format = Literal["table", "json", "github", "gitlab", "bake"]
 FORMATS: tuple[Format, ...] = ("table", "json", "github", "gitlab", "bake")
 PARTS = ("images", "shared", "merges")
-CHANGES = ("added", "changed", "comments")
-KEYS = ("model", "platform", "variant", "architecture", "change")
 RUNNERS: Mapping[str, Mapping[str, str]] = {
     "gitlab": {"x86_64": "saas-linux-medium-amd64", "aarch64": "saas-linux-medium-arm64"},
     "": {"x86_64": "ubuntu-24.04", "aarch64": "ubuntu-24.04-arm"},
@@ -163,7 +160,7 @@ def _found(
     kept = list(entries(plans, digester))
     past: Past | None = None
     removed: tuple[str, ...] = ()
-    tests = _tests(filters, kept, since=bool(since))
+    tests = filter_tests(filters, kept, since=bool(since))
     if since:
         past, removed = _past(settings, since, planned)
         changes = [(entry, past.change(entry, digester, templates)) for entry in kept]
@@ -203,68 +200,6 @@ def _past(settings: Settings, rev: str, planned: Sequence[Plan]) -> tuple[Past, 
     keys = [key_of(plan) for plan in planned]
     past = past_of(rev, settings.recipes, keys, SystemRunner())
     return past, tuple(sorted(set(past.images) - set(keys)))
-
-
-def _tests(filters: list[str], found: Sequence[Entry], *, since: bool) -> list[Callable[[Entry], bool]]:
-    """Return a test for each key: one of its patterns fits, and none of those after `!=`.
-
-    Raises:
-        UsageError: for a key that does not exist, and for a pattern that fits no image: a misspelt name builds nothing.
-    """
-    wanted: dict[str, tuple[list[str], list[str]]] = {}
-    for text in filters:
-        key, pattern, negative = _pattern(text, since=since)
-        if key != "change" and not negative:
-            _check_fits(text, key, pattern, found)
-        wanted.setdefault(key, ([], []))[negative].append(pattern)
-    return [partial(_passes, key=key, fits=fits, bars=bars) for key, (fits, bars) in wanted.items()]
-
-
-def _pattern(text: str, *, since: bool) -> tuple[str, str, bool]:
-    from builder.recipe.suggest import one_of
-
-    key, equals, pattern = text.partition("=")
-    negative = key.endswith("!")
-    key = key.removesuffix("!")
-    if not equals or not pattern:
-        raise UsageError(f"--filter {text!r}: expected KEY=PATTERN or KEY!=PATTERN")
-    if key not in KEYS:
-        raise UsageError(f"--filter: there is no key {key!r}", hint=one_of(key, KEYS))
-    if key == "change" and not since:
-        raise UsageError("--filter change=… needs --since REV")
-    if key == "change" and pattern not in CHANGES:
-        raise UsageError(f"--filter: there is no change {pattern!r}", hint=one_of(pattern, CHANGES))
-    return key, pattern, negative
-
-
-def _check_fits(text: str, key: str, pattern: str, found: Sequence[Entry]) -> None:
-    from builder.recipe.suggest import one_of
-
-    if not any(_fits(entry, key, pattern) for entry in found):
-        names = dict.fromkeys(_values(entry, key)[0] for entry in found)
-        raise UsageError(f"--filter {text!r} fits no image", hint=one_of(pattern, names))
-
-
-def _passes(entry: Entry, *, key: str, fits: list[str], bars: list[str]) -> bool:
-    wanted = not fits or any(_fits(entry, key, pattern) for pattern in fits)
-    return wanted and not any(_fits(entry, key, pattern) for pattern in bars)
-
-
-def _fits(entry: Entry, key: str, pattern: str) -> bool:
-    return any(fnmatchcase(value, pattern) for value in _values(entry, key))
-
-
-def _values(entry: Entry, key: str) -> tuple[str, ...]:
-    from builder.plan.stage import TARGETS
-
-    plan = entry.plan
-    return {
-        "model": (plan.model.name,),
-        "platform": (plan.platform.name,),
-        "variant": (plan.variant,),
-        "architecture": (entry.architecture, TARGETS[entry.architecture]),
-        "change": (entry.change,),
-    }[key]
 
 
 def _say_past(found: _Found, rev: str) -> None:
