@@ -1,13 +1,15 @@
 """The list of fields in tests/support/clusterfields.py, and whole manifests, against the definitions of Volcano's and
-Ascend's own kinds.
+Ascend's own kinds; and the text of manifests against kubectl's parser.
 
-They are upstream's code and not kept here. DRIVEBUILD_TEST_MIRRORS names a folder with git repositories, OWNER+NAME/repo
-or OWNER/NAME, of which these tests read a file at the newest commit.
+The definitions are upstream's code and not kept here. DRIVEBUILD_TEST_MIRRORS names a folder with git repositories,
+OWNER+NAME/repo or OWNER/NAME, of which these tests read a file at the newest commit. kubectl is the installed one, or
+out of the distribution's archive, which apt checks.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +20,8 @@ import pytest
 import yaml
 from support.cli import drivebuild
 from support.clusterfields import ASCENDJOB, FREE, TEMPLATE, VOLCANO, VOLCANO_EVENTS
+
+from builder.render.yamltext import dump_documents
 
 VOLCANO_FILE = ("volcano-sh", "volcano", "config/crd/volcano/bases/batch.volcano.sh_jobs.yaml")
 ASCEND_FILE = ("Ascend", "mind-cluster", "component/ascend-operator/build/ascend-operator.yaml")
@@ -102,3 +106,110 @@ def test_whole_manifests_are_valid(kind: str, where: tuple[str, str, str], nodes
     made["spec"]["nix"] = 1
     with pytest.raises(jsonschema.ValidationError, match="nix"):
         jsonschema.Draft202012Validator(full).validate(made)
+
+
+# --- the text -------------------------------------------------------------------------------------
+
+PACKAGE = "kubernetes-client"
+# But for control characters, which kustomize reads and then writes so that it cannot read them again, and "=", which it
+# writes so that PyYAML cannot.
+ODD = (
+    *(
+        "yes",
+        "No",
+        "on",
+        "OFF",
+        "y",
+        "n",
+        "null",
+        "~",
+        "true",
+        "0x10",
+        "0o17",
+        "017",
+        "1e3",
+        "1_000",
+        ".inf",
+        "12:30:45",
+    ),
+    *(
+        "2026-11-21",
+        "<<",
+        "*x",
+        "&x",
+        "!x",
+        "%x",
+        "@x",
+        "`x`",
+        "- x",
+        "? x",
+        "x: y",
+        "x #y",
+        "#x",
+        "{x",
+        "[x]",
+        "|",
+        ">",
+    ),
+    *(
+        "",
+        " ",
+        " x",
+        "x ",
+        "\t",
+        "x\ty",
+        "x\ny",
+        "x\n",
+        "\nx",
+        "x\n\n",
+        "  x\ny",
+        "x\r\ny",
+        "\\",
+        '"',
+        "'",
+    ),
+    *("\u00a0", "\u2028", "\ufeff", "\u0085", "ü", "中文", "\U0001f600", "---", "...", "$(X)", "a" * 300, "x " * 200),
+)
+
+
+@pytest.fixture(scope="module")
+def kubectl(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return kubectl: the installed one, or the distribution's."""
+    installed = shutil.which("kubectl")
+    if installed:
+        return installed
+    folder = tmp_path_factory.mktemp("kubectl")
+    words = ("apt-get", "download", PACKAGE)
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
+    archives = list(folder.glob("*.deb"))
+    if not archives:
+        pytest.skip(f"NO KUBECTL: apt-get download {PACKAGE}: {done.stderr.strip()}")
+    subprocess.run(("dpkg-deb", "--extract", str(archives[0]), str(folder)), check=True)
+    return str(folder / "usr/bin/kubectl")
+
+
+def as_kubernetes_reads(kubectl: str, folder: Path, text: str) -> list[dict[str, Any]]:
+    """Return a text's documents by the parser that kubectl and the API server have."""
+    (folder / "x.yaml").write_text(text, encoding="utf-8")
+    (folder / "kustomization.yaml").write_text("resources: [x.yaml]\n")
+    done = subprocess.run((kubectl, "kustomize", str(folder)), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return sorted(yaml.safe_load_all(done.stdout), key=lambda each: str(each["kind"]))
+
+
+def test_kubernetes_reads_the_values_that_were_meant(kubectl: str, tmp_path: Path) -> None:
+    meant = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}}
+    data = {f"v{number}": text for number, text in enumerate(ODD)}
+    assert as_kubernetes_reads(kubectl, tmp_path, dump_documents([{**meant, "data": data}])) == [
+        {**meant, "data": data}
+    ]
+
+
+@pytest.mark.parametrize("kind", ["job", "volcano", "ascendjob"])
+def test_kubernetes_reads_whole_manifests(kubectl: str, tmp_path: Path, kind: str) -> None:
+    result = drivebuild(
+        "k8s", "tpvformer", "train-8p", "-n", "2", "--kind", kind, "--", "a: b", "x\ny", "$(X) '#", "yes"
+    )
+    assert result.exit_code == 0, result.output
+    ours = sorted(yaml.safe_load_all(result.stdout), key=lambda each: str(each["kind"]))
+    assert as_kubernetes_reads(kubectl, tmp_path, result.stdout) == ours

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
@@ -214,6 +215,40 @@ def test_no_pod_has_rights_that_it_does_not_need(catalog: Catalog, templates: di
             assert not lent
             assert "nodeSelector" not in spec
             assert "huawei" not in json.dumps(documents)
+
+
+def test_rules_that_no_schema_says(catalog: Catalog, templates: dict[str, str]) -> None:
+    # What the API server refuses all the same: k8s.io/kubernetes, pkg/apis/core/validation.
+    for model, platform, job, nodes, kind in everything(catalog):
+        if kind == "ascendjob":
+            continue
+        documents = rendered(catalog, templates, job, model=model, nodes=nodes, kind=kind, platform=platform)
+        spec = pod(documents)["spec"]
+        container = spec["containers"][0]
+        paths = [each["mountPath"] for each in container["volumeMounts"]]
+        assert len(set(paths)) == len(paths)
+        names = [each["name"] for each in spec["volumes"]]
+        assert len(set(names)) == len(names)
+        assert set(names) == {each["name"] for each in container["volumeMounts"]}
+        assert all(re.fullmatch(r"[a-z0-9-]{1,15}", each["name"]) for each in container.get("ports", ()))
+        variables_ = [each["name"] for each in container["env"]]
+        assert len(set(variables_)) == len(variables_)
+        for document in documents:
+            for key, value in document["metadata"]["labels"].items():
+                assert re.fullmatch(r"([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?", value), (key, value)
+        # The longest name of a pod, and what a Service may be called.
+        assert len(f"{documents[-1]['metadata']['name']}-node-{nodes}") <= 63
+        assert re.fullmatch(r"[a-z]([a-z0-9-]*[a-z0-9])?", documents[-1]["metadata"]["name"])
+
+
+def test_without_npus_a_pod_fits_the_strictest_level(catalog: Catalog, templates: dict[str, str]) -> None:
+    # kubernetes.io/docs/concepts/security/pod-security-standards, `restricted`
+    for job, nodes in (("smoke", 1), ("prepare-data", 1), ("rendezvous", 2)):
+        spec = pod(rendered(catalog, templates, job, nodes=nodes, platform=CPU))["spec"]
+        for volume in spec["volumes"]:
+            assert set(volume) & {"configMap", "emptyDir", "persistentVolumeClaim"}
+        for each in spec["containers"][0].get("ports", ()):
+            assert "hostPort" not in each
 
 
 def test_the_dataset_is_only_read(catalog: Catalog, templates: dict[str, str]) -> None:
