@@ -65,7 +65,7 @@ def _print(report: Report) -> None:
         )
         for image in report.outcome.images
     ]
-    print_table(rows, header=("IMAGE", "STATE", "TIME", "STAGES", "TAG"))
+    print_table(rows, header=("IMAGE", "STATE", "TIME", "STAGES", "RESULT"))
     typer.echo("")
     for line in summary(report):
         typer.echo(line)

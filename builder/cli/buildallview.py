@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from builder.cli.live import HEARTBEAT, LATE, STYLES, describe, human_seconds
+from builder.fleet.runs import EXPORT
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -90,6 +91,8 @@ class PlainMany(ManyView):
         if stage.state not in ("running", "downloading", "done", "failed"):
             return
         digest = self._digests.get(view.name, {}).get(stage.name, f"{view.name} {stage.name}")
+        if stage.name == EXPORT and stage.seconds < 1.0:
+            return
         word = "running" if stage.state == "downloading" else stage.state
         if (digest, word) in self._said:
             return

@@ -77,6 +77,10 @@ class Engine:
         """The docker SDK's client, for builder/engine/containers.py."""
         return self._client
 
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._client.close()
+
     def facts(self) -> Facts:
         """Return version, architecture and data folder."""
         info = self._client.info()

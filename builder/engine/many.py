@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -169,8 +170,8 @@ class _Fleet:
         state: ImageState = "failed"
         pushed = ""
         try:
-            runner, engine = self._doors.runner(self._stop), self._doors.engine()
-            done = self._delivered(work, watch, runner, engine)
+            with closing(self._doors.engine()) as engine:
+                done = self._delivered(work, watch, self._doors.runner(self._stop), engine)
             record = done.record
             pushed = f"{done.pushed.name}@{done.pushed.digest}" if done.pushed else ""
             state = "done"
@@ -231,7 +232,8 @@ class _Fleet:
     def _judge(self, work: Work, failed: Failed) -> None:
         """Decide what a failure means for the images that are still waiting."""
         try:
-            free = self._alive().facts().free_bytes()
+            with closing(self._alive()) as engine:
+                free = engine.facts().free_bytes()
         except (BuildError, OSError) as error:
             said = error.message if isinstance(error, BuildError) else str(error)
             self.halted = f"the engine does not answer any more: {said.splitlines()[0]}"

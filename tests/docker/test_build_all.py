@@ -9,84 +9,29 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.engine import stage, toy_plan
+from support.fleets import Fleet, built, content, own_stages, states
 
-from builder.engine.command import Choices
 from builder.engine.host import Engine
-from builder.engine.many import build_many
 from builder.engine.process import SystemRunner
 from builder.engine.record import read_record
-from builder.engine.works import ImageView, SystemDoors, Work
+from builder.engine.works import ImageView
 from builder.fleet.report import make_report, summary
-from builder.fleet.runs import EXPORT, ImageRun, Outcome, StageRun
+from builder.fleet.runs import Outcome
 
 pytestmark = pytest.mark.docker
-
-BASE = "localhost/drivebuild/base:debian-12"
-PLAN = toy_plan(stage("shared"), stage("leaf", "shared"), stage("image", "leaf"))
-Fleet = Callable[..., list[Work]]
 
 
 @pytest.fixture
 def fleet(engine: Engine, tag: str) -> Iterator[Fleet]:
-    """Return what makes the works of images that share a stage; whatever they are called is removed afterwards."""
-    tags: list[str] = []
-    once = f"{tag} {time.time_ns()}"
-
-    def make(*names: str, leaves: dict[str, str] | None = None, shared: str = "sleep 2") -> list[Work]:
-        works = []
-        for name in names:
-            own = f"{tag}-{name}"
-            tags.append(own)
-            leaf = (leaves or {}).get(name, "true")
-            dockerfile = (
-                f"FROM {BASE} AS shared\nRUN {shared} && : {once} && date +%s.%N > /shared\n"
-                f"FROM shared AS leaf\nRUN {leaf} && : {name} {once} && echo {name} > /leaf\n"
-                "FROM scratch AS image\nCOPY --from=leaf /shared /leaf /\n"
-            )
-            digests = {"shared": f"shared {shared} {once}", "leaf": f"{name} {leaf} {once}", "image": f"{name} {once}"}
-            works.append(Work(name=name, plan=PLAN, dockerfile=dockerfile, choices=Choices(tag=own), digests=digests))
-        return works
-
-    yield make
-    for each in tags:
+    """Return what makes images that share a stage; whatever they are called is removed afterwards."""
+    made = Fleet(tag)
+    yield made
+    for each in made.tags:
         SystemRunner().run(("docker", "image", "rm", "--force", each))
-
-
-Look = Callable[[tuple[ImageView, ...]], None]
-
-
-def built(works: list[Work], slots: int = 2, show: Look = lambda _views: None) -> Outcome:
-    names = [work.name for work in works]
-    return build_many(works, names, slots=slots, doors=SystemDoors(), show=lambda views, _now: show(views))
-
-
-def states(outcome: Outcome) -> dict[str, str]:
-    return {image.name: image.state for image in outcome.images}
-
-
-def own_stages(image: ImageRun) -> list[StageRun]:
-    return [stage for stage in image.stages if stage.name != EXPORT]
-
-
-def content(tag: str, path: str) -> str:
-    """Return a file of an image that has no shell."""
-    runner = SystemRunner()
-    made = runner.run(("docker", "create", tag, "none")).text
-    try:
-        import io
-        import tarfile
-
-        with tarfile.open(fileobj=io.BytesIO(runner.run(("docker", "cp", f"{made}:{path}", "-")).stdout)) as packed:
-            file = packed.extractfile(packed.getmembers()[0])
-            assert file is not None
-            return file.read().decode()
-    finally:
-        runner.run(("docker", "rm", made))
 
 
 def test_one_fails_and_what_is_shared_runs_once(fleet: Fleet, engine: Engine) -> None:

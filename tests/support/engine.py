@@ -37,6 +37,9 @@ class FakeEngine:
     images: dict[str, Image] = field(default_factory=dict)
     architecture: str = "x86_64"
 
+    def close(self) -> None:
+        """Nothing to let go of."""
+
     def facts(self) -> Facts:
         return Facts(version="26.1.5", architecture=self.architecture, root="/nowhere/at/all")
 

@@ -32,6 +32,8 @@ exec dockerd --config-file "$2/daemon.json" --data-root "$2/data" --exec-root "$
 class OwnEngine:
     folder: Path
     repository: str = "localhost:5000/team"
+    kill: Callable[[], None] = lambda: None
+    """Ends it at once, as a machine that loses its power; the registry, too."""
 
     @property
     def address(self) -> str:
@@ -62,12 +64,12 @@ def own_engine(*, containerd_store: bool, with_registry: bool = True) -> Iterato
     (folder / "registry.yml").write_text(REGISTRY.format(folder=folder))
     store = "true" if containerd_store else "false"
     (folder / "daemon.json").write_text(f'{{"features": {{"containerd-snapshotter": {store}}}}}')
-    made = OwnEngine(folder)
     words = ("unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             (*words, "bash", "-c", SCRIPT, "own-engine", registry, str(folder)), stdout=log, stderr=log
         )
+    made = OwnEngine(folder, kill=process.kill)
     try:
         _until(lambda: process.poll() is not None or made.docker("version").returncode == 0)
         assert process.poll() is None, (folder / "log").read_text(errors="replace")[-3000:]
