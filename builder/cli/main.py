@@ -134,12 +134,14 @@ def spelled_out(args: list[str]) -> list[str]:
 
 
 def report(error: DrivebuildError) -> None:
-    """Print one error to standard error."""
-    first, _, rest = error.message.partition("\n")
+    """Print one error to standard error. What it quotes of a recipe, a file's name or a log steers no terminal."""
+    from builder.engine.text import printable
+
+    message = printable(error.message)
     label = typer.style("error:", fg="red", bold=True)
-    typer.echo(f"{label} {first}" if not rest else f"{label}\n{error.message}", err=True)
+    typer.echo(f"{label} {message}" if "\n" not in message else f"{label}\n{message}", err=True)
     if error.hint:
-        typer.echo(f"{typer.style('hint:', fg='cyan', bold=True)} {error.hint}", err=True)
+        typer.echo(f"{typer.style('hint:', fg='cyan', bold=True)} {printable(error.hint)}", err=True)
 
 
 def report_bug(error: Exception) -> None:

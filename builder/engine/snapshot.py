@@ -207,6 +207,9 @@ def read_step_files(
         try:
             if path is None or not path.is_file() or path.stat().st_size > LARGEST:
                 continue
+            # A link in a stranger's source must not bring a file of the reader's into what is kept and shown.
+            if not path.resolve().is_relative_to(folders[stage].resolve()):
+                continue
             content = path.read_bytes()
         except OSError:
             continue

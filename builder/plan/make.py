@@ -7,9 +7,10 @@ What is particular to a model enters only `env` (its locked dependencies and whe
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
+from builder.errors import PlanError
 from builder.plan.allocator import allocators_stage
 from builder.plan.common import common_stages
 from builder.plan.components import component_stages
@@ -45,7 +46,8 @@ def make_plan(
 
     Raises:
         PlanError: for a model, platform, variant, architecture, option or toolchain that does not exist, for a lock
-            that is missing, and for stages that need each other in a circle (the message spells the circle).
+            that is missing, for two stages of one name, and for stages that need each other in a circle (the message
+            spells the circle).
     """
     scope = scope_of(
         catalog,
@@ -58,7 +60,7 @@ def make_plan(
         toolchain=toolchain,
         profile=profile,
     )
-    stages = {stage.name: stage for stage in _stages(scope)}
+    stages = _by_name(_stages(scope), scope.platform.base.image)
     order = in_order({name: (stage.base, *stage.uses) for name, stage in stages.items()})
     plan = Plan(
         model=scope.model,
@@ -73,6 +75,20 @@ def make_plan(
     )
     needed = set(plan.closure("image"))
     return replace(plan, stages=tuple(stage for stage in plan.stages if stage.name in needed))
+
+
+def _by_name(stages: Iterable[StageSpec], base: str) -> dict[str, StageSpec]:
+    """Return the stages by name. A component of a stage's name would stand in its place, and say what it likes for it.
+
+    Raises:
+        PlanError: when two have one name, or one has a name that means an image in a Dockerfile.
+    """
+    found: dict[str, StageSpec] = {}
+    for stage in stages:
+        if stage.name in ("scratch", base) or found.setdefault(stage.name, stage) != stage:
+            hint = "another name for the component: stages have the names of components, and these are taken"
+            raise PlanError(f"two stages would have the name {stage.name!r}", hint=hint)
+    return found
 
 
 def _default(model: Model, name: str) -> str:

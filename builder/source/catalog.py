@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -12,6 +14,9 @@ from builder.recipe.load import KINDS, RecipeText, load
 from builder.recipe.types import Catalog
 
 __all__ = ["read_catalog", "read_templates"]
+
+MOST_BYTES = 4 << 20
+"""The largest lock has some hundred kB."""
 
 
 def read_catalog(extra: Sequence[Path] = (), *, shipped: Path | None = None) -> Catalog:
@@ -45,7 +50,30 @@ def _texts(folder: Path) -> Iterable[RecipeText]:
         hint = f"a folder of recipes has {', '.join(f'{kind}/<name>.yaml' for kind in KINDS)} or sources.yaml"
         raise RecipeError(f"{folder}: no recipes in it", hint=hint)
     for path in found:
-        yield RecipeText(path.relative_to(folder).as_posix(), _shown(path), path.read_bytes())
+        yield RecipeText(path.relative_to(folder).as_posix(), _shown(path), _content(path, folder))
+
+
+def _content(path: Path, folder: Path) -> bytes:
+    """Return what a file of a recipe folder holds.
+
+    Whoever wrote the folder may be a stranger: a link in it must not lead to a file of the reader's, of which a message
+    or a Dockerfile would show parts; a pipe or device would never end.
+
+    Raises:
+        RecipeError: it lies elsewhere, is no ordinary file, or is larger than a recipe or lock can be.
+    """
+    real = path.resolve()
+    if not real.is_relative_to(folder.resolve()):
+        raise RecipeError(f"{_shown(path)}: a link that leads out of the folder of recipes", hint="copy the file there")
+    # Not to wait for the writer of a pipe.
+    descriptor = os.open(real, os.O_RDONLY | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise RecipeError(f"{_shown(path)}: no ordinary file")
+        text = file.read(MOST_BYTES + 1)
+    if len(text) > MOST_BYTES:
+        raise RecipeError(f"{_shown(path)}: larger than {MOST_BYTES >> 20} MiB; no recipe and no lock is")
+    return text
 
 
 def _shown(path: Path) -> str:
@@ -58,7 +86,10 @@ def _shown(path: Path) -> str:
 def _locks(folder: Path) -> Iterable[tuple[str, str]]:
     base = folder / "locks"
     for path in sorted(base.rglob("*.txt")):
-        yield path.relative_to(base).as_posix(), path.read_text(encoding="utf-8")
+        try:
+            yield path.relative_to(base).as_posix(), _content(path, folder).decode()
+        except UnicodeDecodeError as error:
+            raise RecipeError(f"{_shown(path)}: not UTF-8") from error
 
 
 def read_templates(folder: Path | None = None) -> dict[str, str]:

@@ -1,0 +1,200 @@
+"""A stranger's recipes: what they make drivebuild read, what their stages are called, which steps have a network."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.cli import drivebuild, refused
+from support.dockerfile import parse
+from support.files import COMPONENT, REPOSITORY, texts, toy
+from support.locks import with_locks
+
+from builder.errors import PlanError, RecipeError
+from builder.plan.make import make_plan
+from builder.recipe.load import load
+from builder.render.dockerfile import render_dockerfile
+from builder.source.catalog import MOST_BYTES, read_catalog
+
+PRIVATE = "machine example.org login me password hunter2"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "recipes"
+    for path, text in toy().items():
+        (made / path).parent.mkdir(parents=True, exist_ok=True)
+        (made / path).write_text(text)
+    (tmp_path / "secret.yaml").write_text(PRIVATE)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/mine.yaml").write_text(PRIVATE)
+    return made
+
+
+# --- what a folder may make drivebuild read --------------------------------------------------------
+
+
+@pytest.mark.parametrize("target", ["../../secret.yaml", "absolute"])
+@pytest.mark.parametrize("place", ["models/evil.yaml", "platforms/evil.yaml", "locks/evil.txt"])
+def test_a_link_out_of_the_folder_is_not_read(folder: Path, tmp_path: Path, place: str, target: str) -> None:
+    link = folder / place
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(tmp_path / "secret.yaml" if target == "absolute" else target)
+    said = refused(drivebuild("--recipes", str(folder), "list"), 3)
+    assert "leads out of the folder" in said
+    assert "hunter2" not in said
+
+
+def test_a_folder_that_is_a_link_is_not_read(folder: Path, tmp_path: Path) -> None:
+    (folder / "components2").symlink_to(tmp_path / "elsewhere")
+    said = refused(drivebuild("--recipes", str(folder), "list"), 3)
+    assert "leads out of the folder" in said
+    assert "hunter2" not in said
+
+
+def test_a_link_within_the_folder_and_a_folder_behind_a_link_are_read(folder: Path, tmp_path: Path) -> None:
+    (folder / "kept.txt").write_text((folder / "models/toy.yaml").read_text())
+    (folder / "models/toy.yaml").unlink()
+    (folder / "models/toy.yaml").symlink_to("../kept.txt")
+    (tmp_path / "link").symlink_to(folder)
+    assert "toy" in read_catalog(shipped=tmp_path / "link").models
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+def test_what_never_ends_is_not_waited_for(folder: Path, make: object) -> None:
+    make(folder / "models/evil.yaml")  # type: ignore[operator]
+    said = refused(drivebuild("--recipes", str(folder), "list"), 3)
+    assert "no ordinary file" in said or "leads out of the folder" in said
+
+
+@pytest.mark.parametrize("place", ["models/evil.yaml", "locks/plat/evil.x86_64.txt"])
+def test_what_is_too_large_is_not_read_to_its_end(folder: Path, place: str) -> None:
+    path = folder / place
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        file.truncate(MOST_BYTES * 1000)
+    assert "larger than" in refused(drivebuild("--recipes", str(folder), "list"), 3)
+
+
+def test_a_lock_that_is_no_text(folder: Path) -> None:
+    (folder / "locks").mkdir()
+    (folder / "locks/evil.txt").write_bytes(b"\xff\xfe")
+    assert "not UTF-8" in refused(drivebuild("--recipes", str(folder), "list"), 3)
+
+
+@pytest.mark.parametrize("name", ["\x1b[2J\x1b[31mgone", "a\u202eb", "a\x07b"])
+def test_a_files_name_cannot_steer_a_terminal(folder: Path, name: str) -> None:
+    (folder / f"models/{name}.yaml").write_text("nonsense: true\n")
+    said = refused(drivebuild("--recipes", str(folder), "list"), 3)
+    assert not set(said) & set("\x1b\x07\u202e")
+    assert ".yaml" in said
+
+
+# --- what its stages may be called -----------------------------------------------------------------
+
+TAKEN = (
+    *("base", "build-base", "common", "env", "image", "manifest", "os-packages", "packages-model", "python-stock"),
+    *("scratch", "src-toy-source", "tools", "tree", "uv"),
+)
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_a_component_takes_no_stages_place(name: str) -> None:
+    """Such a stage would stand where the reader thinks drivebuild's own does: `manifest` writes what an image is of."""
+    files = toy(components=f'[{{name: {name}, version: "1.0"}}]')
+    files[f"components/{name}.yaml"] = COMPONENT.replace("name: ops", f"name: {name}")
+    with pytest.raises(PlanError, match=f"two stages would have the name '{name}'"):
+        make_plan(with_locks(load(texts(files), {})), "toy")
+
+
+def test_the_shipped_stages_are_all_tried() -> None:
+    plan = make_plan(with_locks(load(texts(toy()), {})), "toy")
+    own = {"beside-torch", "torch", "packages-installer", "packages-framework", "packages-adapter", "packages-common"}
+    shipped = {name for name in plan.names if name != "ops" and not name.startswith("src-")}
+    assert shipped - set(TAKEN) <= own
+
+
+@pytest.mark.parametrize("name", ["../../x", "a/b", "/etc/x", "-rf", ".", "..", "A", "a b", "a\nb", "x" * 300, "con:x"])
+def test_no_name_leads_out_of_the_output(name: str) -> None:
+    """A model's and a platform's name are folders below `dockerfiles/`."""
+    for path, key in (("models/toy.yaml", "name: toy"), ("platforms/plat.yaml", "name: plat")):
+        files = toy()
+        files[path] = files[path].replace(key, f"name: {json.dumps(name)}")
+        assert json.dumps(name) in files[path]
+        with pytest.raises(RecipeError):
+            load(texts(files), {})
+
+
+DIRECTIVE = re.compile(r"#\s*[A-Za-z][A-Za-z0-9]*\s*=\s*\S")
+
+
+@pytest.mark.parametrize("value", ["syntax=evil.example/frontend", "escape=`", "check=skip=all", " syntax = evil"])
+def test_no_value_is_a_directive_of_the_parser(value: str, templates: dict[str, str]) -> None:
+    """BuildKit runs what `# syntax=IMAGE` on the first lines names in its own place; any other line ends that."""
+    files = toy(title=json.dumps(value), summary=json.dumps(value), licence=json.dumps(value), note=json.dumps(value))
+    text = render_dockerfile(make_plan(with_locks(load(texts(files), {})), "toy"), templates)
+    assert value.strip() in text
+    assert not DIRECTIVE.match(text.splitlines()[0])
+    assert text.startswith("# NOTE: ")
+
+
+# --- which steps have a network --------------------------------------------------------------------
+
+# What asks a mirror or an index, and what may ask a compile cache on a server (docs/optimising.md).
+ASKS = re.compile(
+    r"base|build-base|beside-torch|common|env|uv|torch|torch-full|torch-npu|pytorch|cann|toolchain(-[a-z0-9]+)?|src-.*"
+    r"|python-(stock|lto)|tcmalloc|allocators|mmcv|driving-sdk|detectron2|mindspeed"
+)
+SECRETS = re.compile(r"--mount=type=secret,id=(netrc|network)\b")
+
+
+def steps() -> Iterator[tuple[str, str, str]]:
+    """Yield file, stage and text of every RUN of every rendered Dockerfile."""
+    for path in sorted((REPOSITORY / "dockerfiles").glob("*/*/Dockerfile")):
+        stage = ""
+        for item in parse(path.read_text()):
+            if item.kind == "FROM":
+                stage = item.text.split()[-1]
+            elif item.kind == "RUN":
+                yield f"{path.parent.parent.name}/{path.parent.name}", stage, item.text
+
+
+def test_what_works_on_a_models_own_files_has_no_network() -> None:
+    found = list(steps())
+    assert len(found) > 500
+    for file, stage, text in found:
+        isolated = "--network=none" in text.split()
+        if not ASKS.fullmatch(stage):
+            assert isolated, f"{file}: {stage}: {text[:200]}"
+        own = re.search(r"strict_apply|/tools/manifest\.py|zipfile -e", text)
+        if own or (stage == "env" and "--no-cache --no-index" in text):
+            assert isolated, f"{file}: {stage}: {text[:200]}"
+        assert not (isolated and SECRETS.search(text)), f"{file}: {stage}: a credential where nothing is asked"
+
+
+def test_credentials_are_where_something_is_asked_and_nowhere_else() -> None:
+    with_secrets = {stage for _, stage, text in steps() if SECRETS.search(text)}
+    allowed = re.compile(r"uv|torch|torch-full|common|env|src-.*|toolchain(-[a-z0-9]+)?|cann|beside-torch")
+    assert with_secrets
+    assert not [stage for stage in with_secrets if not allowed.fullmatch(stage)]
+
+
+def test_no_step_mounts_anything_of_the_host() -> None:
+    """Binds are of stages, caches are named, secrets are drivebuild's own; nothing is privileged."""
+    secrets = {"ca-bundle", "max-jobs", "netrc", "network", "os-sources", "compile-cache"}
+    for file, stage, text in steps():
+        where = f"{file}: {stage}"
+        assert "--security" not in text.split("RUN", 1)[-1][:200], where
+        assert "--network=host" not in text, where
+        for mount in re.findall(r"--mount=(\S+)", text):
+            fields = dict(part.partition("=")[::2] for part in mount.split(","))
+            assert fields.get("type") in ("bind", "cache", "secret", "tmpfs"), where
+            if fields["type"] == "bind":
+                # Without `from` it would be the build context, which is an empty folder.
+                assert re.fullmatch(r"[a-z0-9][a-z0-9.-]*", fields.get("from", "")), where
+            if fields["type"] == "secret":
+                assert fields["id"] in secrets, where
