@@ -1,4 +1,4 @@
-"""How long 5, 50 and 500 images take to build, and how many bytes they send, with shared stages and without: on paper.
+"""How long 5, 10, 50 and 500 images take to build, and how many bytes they send, with shared stages and without: on paper.
 
     python benchmarks/scaling_simulation.py [--workers 1,4,16] [--rate MB/S] [--json]
     python benchmarks/scaling_simulation.py --record FILE     # this machine's own timings, as scaling_stages.json
@@ -9,7 +9,7 @@ one stage at a time; it pulls what a stage needs and it does not have, and pushe
 workers take the stage with the longest way to the end behind it.
 
 What is assumed beyond that:
-- 5 images are the five models, `stock`. 50 are they on five platforms in two variants; 500 the same of fifty models.
+- 5 images are the five models, `stock`; 10 with `lto`; 50 these on five platforms; 500 the same of fifty models.
 - Platforms share nothing with each other, and each costs what `debian-12-cpu` costs. Further models are like one of the
   five: what only that model has, each of them has for itself.
 - "Apart" is a Dockerfile for each image that shares nothing with any other: every stage runs for every image, on one
@@ -41,7 +41,12 @@ from builder.source.catalog import read_catalog, read_templates  # noqa: E402
 TABLE = Path(__file__).with_name("scaling_stages.json")
 PLATFORM = "debian-12-cpu"
 FIVE = ("flashocc", "panoocc", "pivotnet", "streampetr", "tpvformer")
-SIZES = {5: (5, 1, ("stock",)), 50: (5, 5, ("stock", "lto")), 500: (50, 5, ("stock", "lto"))}
+SIZES = {
+    5: (5, 1, ("stock",)),
+    10: (5, 1, ("stock", "lto")),
+    50: (5, 5, ("stock", "lto")),
+    500: (50, 5, ("stock", "lto")),
+}
 """Images: models, platforms, variants."""
 RATE = 125.0
 """Megabytes in a second: a link of 1 Gbit/s."""
