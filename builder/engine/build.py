@@ -193,6 +193,7 @@ class _Run:
             ca_bundle=self._choices.ca_bundle is not None,
             base=self._plan.platform.name if self._plan.platform.base.bootstrap else "",
             least_free=self._least_free,
+            builder=self._choices.builder.name if self._choices.builder else "",
         )
         where = f"stage {stage!r} of {self._tag} failed" if stage else f"the build of {self._tag} failed"
         first = _first_line(failure.error) if failure else _last(texts)

@@ -23,6 +23,8 @@ class Circumstances:
     base: str = ""
     """The platform whose base image drivebuild makes itself, if it does."""
     least_free: int | None = None
+    builder: str = ""
+    """The one that --builder names."""
 
 
 _HOST = (
@@ -111,6 +113,13 @@ _TABLE: tuple[tuple[str, str], ...] = (
         ),
     ),
     (
+        r"code = Unavailable|failed to (?:receive status|solve): .*(?:error reading from server|connection error)",
+        (
+            "{builder} has gone, or the line to it: when it is there again, run the same command; "
+            "what it had finished is in its cache"
+        ),
+    ),
+    (
         r"Cannot connect to the Docker daemon|error during connect|Is the docker daemon running",
         "the engine has stopped: start it (`systemctl start docker`) and run the same command; finished steps are kept",
     ),
@@ -145,7 +154,7 @@ def hint_for(text: str, about: Circumstances) -> str:
         return _unreachable(host, about)
     for pattern, advice in _TABLE[3:]:
         if re.search(pattern, text):
-            return advice
+            return advice.format(builder=f"builder {about.builder}" if about.builder else "the engine")
     if about.least_free is not None and about.least_free < LOW_DISK_BYTES:
         # The engine reports only `exit code: 1` when a step runs out of disk (facts: peers.md section 5).
         return _TABLE[2][1]

@@ -115,7 +115,8 @@ class Tools:
 
         def once() -> str:
             try:
-                done = self.runner.run(command, env=trusting(place.host) or None)
+                with trusting(place.host) as environment:
+                    done = self.runner.run(command, env=environment or None)
             except CommandMissingError as error:
                 raise BuildError(error.message, hint=INSTALL) from error
             if done.code != 0:

@@ -148,7 +148,8 @@ def merge(
     free = there is None or overwrite or there.contents <= contents
     names = (target, own) if recipe and free else (target,)
     if not dry_run:
-        tools.name(names, sources)
+        # What is there for one architecture only is named as it is.
+        tools.name(names, sources, one=len(sources) == 1)
     now = None if dry_run else tools.look(target)
     return Merged(
         names=tuple(each.name for each in names),
@@ -164,8 +165,8 @@ def _checked(digests: tuple[str, ...]) -> tuple[str, ...]:
         if not _DIGEST.fullmatch(digest):
             hint = "sha256: and 64 digits, as `image --push REPO --by-digest` prints it"
             raise UsageError(f"{digest!r} is no digest", hint=hint)
-    if len(set(digests)) < 2:
-        raise UsageError("an index wants the digests of two images at least")
+    if not digests:
+        raise UsageError("an index wants digests of images")
     return tuple(dict.fromkeys(digests))
 
 

@@ -6,10 +6,12 @@ import hashlib
 import http.client
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from builder.engine.leftover import temporary_folder
 from builder.errors import BuildError, UsageError
 
 __all__ = [
@@ -63,6 +65,7 @@ _HINTS = (
     ),
     (r"connection reset|broken pipe|EOF", "the connection broke; what has arrived is kept, run the same command again"),
 )
+_SYSTEM = ("/etc/ssl/certs", "/etc/pki/tls/certs")
 _CERTIFICATES = ("/etc/docker/certs.d", "~/.config/docker/certs.d")
 
 
@@ -174,10 +177,19 @@ def refused(what: str, said: str, host: str) -> BuildError:
     return BuildError(f"{what}{tail}", hint=hint.format(host=host))
 
 
-def trusting(host: str) -> Mapping[str, str]:
-    """Return the environment in which buildx, too, trusts the CA that the engine is given for a registry."""
-    folders = [str(folder) for folder in _trusted(host)]
-    return {"SSL_CERT_DIR": ":".join((*folders, "/etc/ssl/certs", "/etc/pki/tls/certs"))} if folders else {}
+@contextmanager
+def trusting(host: str) -> Iterator[Mapping[str, str]]:
+    """Yield the environment in which buildx, too, trusts the CA that the engine is given for a registry."""
+    given = [path for folder in _trusted(host) for path in sorted(folder.glob("*.crt"))]
+    if not given:
+        yield {}
+        return
+    # The engine's folder has the port's colon in its name, and a colon parts the folders of the variable.
+    with temporary_folder() as copies:
+        for number, path in enumerate(given):
+            with suppress(OSError):
+                (copies / f"{number}.crt").write_bytes(path.read_bytes())
+        yield {"SSL_CERT_DIR": ":".join((str(copies), *_SYSTEM))}
 
 
 def _trusted(host: str) -> list[Path]:

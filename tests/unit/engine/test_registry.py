@@ -157,9 +157,15 @@ def test_a_refusal_is_not_tried_again() -> None:
 
 def test_certificates_of_the_engine_are_believed_by_buildx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("builder.engine.registry._CERTIFICATES", (str(tmp_path),))
-    assert trusting("r.example:5000") == {}
+    with trusting("r.example:5000") as environment:
+        assert environment == {}
     (tmp_path / "r.example:5000").mkdir()
-    assert trusting("r.example:5000")["SSL_CERT_DIR"].split(":/")[0] == str(tmp_path / "r.example:5000")
+    (tmp_path / "r.example:5000/ca.crt").write_text("a certificate")
+    with trusting("r.example:5000") as environment:
+        first, *system = environment["SSL_CERT_DIR"].split(":")
+        assert [path.read_text() for path in Path(first).iterdir()] == ["a certificate"]
+        assert "/etc/ssl/certs" in system
+    assert not Path(first).exists()
 
 
 INSPECTED = """\
@@ -358,6 +364,11 @@ def test_what_does_not_belong_together_is_not_merged(second: tuple[str, str, str
     assert not [words for words in registry.asked if words[3] == "create"]
 
 
+def test_one_architecture_alone_gets_its_names_as_it_is() -> None:
+    done = merge(NAME, (ONE,), tools=Tools(runner=own()))
+    assert (done.digest, done.architectures) == (ONE, ("amd64",))
+
+
 def test_the_recipes_tag_of_another_index_stays() -> None:
     registry = own().hold("r.example/t/toy:arm", TWO, ARM)
     registry.hold(f"r.example/t/toy:plat-stock-{RECIPE[:12]}", "sha256:old", ("amd64", "sha256:other", RECIPE))
@@ -367,7 +378,7 @@ def test_the_recipes_tag_of_another_index_stays() -> None:
     assert (len(done.names), done.kept) == (2, "")
 
 
-@pytest.mark.parametrize("digests", [("v1", ONE), (ONE,), (ONE, ONE)])
+@pytest.mark.parametrize("digests", [("v1", ONE), ()])
 def test_words_that_make_no_index(digests: tuple[str, ...]) -> None:
     with pytest.raises(UsageError):
         merge(NAME, digests, tools=Tools(runner=own()))

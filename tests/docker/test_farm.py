@@ -1,0 +1,251 @@
+"""Builders elsewhere: a BuildKit behind TLS in another network, its caches in a registry, its death in mid build."""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
+import pytest
+from support.engine import stage, toy_plan
+from support.farm import PASSWORD, PRIVATE, Farm, farm_of
+
+from builder.engine.build import Choices, Observer, build
+from builder.engine.builders import find_builder
+from builder.engine.delivery import Delivered, Delivery, deliver, prepared
+from builder.engine.host import Engine, connect
+from builder.engine.manifests import Tools
+from builder.engine.patience import Patience
+from builder.engine.process import SystemRunner
+from builder.engine.push import Way
+from builder.engine.record import BuildRecord
+from builder.engine.registry import reference
+from builder.engine.snapshot import Asked
+from builder.engine.state import BuildState
+from builder.errors import BuildError
+from builder.plan.stage import Plan
+from builder.recipe.types import BaseImage, Bootstrap
+
+pytestmark = pytest.mark.docker
+BASE = f"localhost/drivebuild-test/tiny:{os.getpid()}"
+TEAM = f"{PRIVATE}/team"
+DOCKERFILE = f"""\
+FROM scratch AS src-text
+FROM {BASE} AS first
+RUN --network=none --mount=type=secret,id=word read word < /run/secrets/word && [ "$word" = sesame ] \\
+    && head -c 300000 /dev/urandom > /first
+FROM first AS second
+COPY --from=src-text / /text/
+RUN --network=none if [ -e /text/hold ]; then sleep 60; fi; cat /first /text/file > /second
+FROM scratch AS image
+COPY --from=second /second /second
+"""
+PLAIN = "FROM scratch AS src-text\nFROM scratch AS image\nCOPY --from=src-text / /text/\n"
+
+
+@pytest.fixture(scope="module")
+def base(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Return the smallest image that can run something, which only the engine here has: this system's shell."""
+    folder = tmp_path_factory.mktemp("base")
+    programs = ["/bin/sh", "/bin/sleep", "/usr/bin/head", "/bin/cat"]
+    said = subprocess.run(("ldd", *programs), capture_output=True, text=True, check=True).stdout
+    for name in (*programs, *set(re.findall(r"(/\S+) \(0x", said))):
+        place = folder / "bin" / Path(name).name if name in programs else folder / name.lstrip("/")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(Path(name).resolve(), place)
+    (folder / "Dockerfile").write_text("FROM scratch\nCOPY . /\n")
+    words = ("docker", "buildx", "build", "--quiet", "--load", "--tag", BASE, str(folder))
+    made = SystemRunner().run(words)
+    assert made.code == 0, made.complaint
+    yield BASE
+    SystemRunner().run(("docker", "image", "rm", "--force", BASE))
+
+
+@pytest.fixture(scope="module")
+def farm(base: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farm]:
+    missing = [name for name in ("dockerd", "docker-registry", "nsenter") if not shutil.which(name)]
+    if os.geteuid() != 0 or missing:
+        if os.geteuid() == 0 and os.environ.get("DRIVEBUILD_TEST_ENGINE") == "required":
+            pytest.fail(f"there is no {missing[0]}: `./quickstart test` brings it")
+        pytest.skip("SKIPPED LOUDLY: needs root, dockerd, docker-registry and nsenter")
+    with pytest.MonkeyPatch.context() as patch:
+        # Neither the user's builders nor the user's passwords.
+        patch.setenv("BUILDX_CONFIG", str(tmp_path_factory.mktemp("buildx")))
+        patch.setenv("DOCKER_CONFIG", str(tmp_path_factory.mktemp("docker")))
+        with farm_of("farm") as made:
+            patch.setattr("builder.engine.registry._CERTIFICATES", (str(made.folder / "certs.d"),))
+            made.login()
+            yield made
+
+
+@dataclass
+class Site:
+    """Builds on the farm, as `image` does."""
+
+    farm: Farm
+    engine: Engine
+    plan: Plan
+    choices: Choices
+    text: Path
+    said: list[str]
+    runner: SystemRunner
+    dockerfile: str = DOCKERFILE
+
+    def delivered(self, wanted: Delivery, observe: Observer = lambda _state, _now: None) -> Delivered:
+        runner = self.runner
+        patience = Patience(tries=3, sleep=lambda _seconds: None)
+        way = Way(runner=runner, engine=self.engine, patience=patience, say=self.said.append)
+        choices, cache_to = prepared(self.plan, self.choices, wanted, way=way)
+
+        def attempt(tried: Choices) -> BuildRecord:
+            return build(self.plan, self.dockerfile, tried, runner=runner, engine=self.engine, observe=observe)
+
+        return deliver(self.plan, self.dockerfile, choices, wanted, cache_to, way=way, attempt=attempt)
+
+
+def state_of(record: BuildRecord) -> dict[str, str]:
+    return {stage.name: stage.state for stage in record.stages}
+
+
+@pytest.fixture
+def site(farm: Farm, engine: Engine, tmp_path: Path, tag: str) -> Iterator[Site]:
+    plain = toy_plan(stage("src-text"), stage("first"), stage("second", "first"), stage("image", "scratch", "second"))
+    bootstrap = BaseImage(image=BASE, bootstrap=Bootstrap(suite="bookworm", include=()))
+    model = msgspec.structs.replace(plain.model, name=f"toy-{tmp_path.name.replace('_', '-').lower()[:40]}")
+    plan = replace(plain, model=model, platform=msgspec.structs.replace(plain.platform, base=bootstrap))
+    text = tmp_path / "text"
+    text.mkdir()
+    (text / "file").write_text(tmp_path.name)
+    (tmp_path / "word").write_text("sesame\n")
+    choices = Choices(
+        contexts=(("src-text", text),),
+        secrets=(("word", tmp_path / "word"),),
+        asked=Asked(digests={"image": "ab" * 32}),
+    )
+    yield Site(farm, engine, plan, choices, text, [], farm.runner)
+    SystemRunner().run(("docker", "image", "rm", "--force", plan.tag))
+
+
+def test_base_contexts_and_secrets_reach_it_and_the_image_comes_back(site: Site) -> None:
+    found = find_builder("farm", site.farm.runner)
+    assert (found.driver, found.elsewhere, found.architectures[0]) == ("remote", True, "x86_64")
+    done = site.delivered(Delivery(builder="farm"))
+    image = site.engine.image(site.plan.tag)
+    assert image
+    assert done.record.image_id == image.id
+    assert image.config["Labels"]["drivebuild.recipe"] == "ab" * 32
+    assert site.farm.docker("image", "ls", "--quiet").text == "", "it is an image here and not there"
+
+
+def test_from_there_it_is_pushed_and_another_machine_goes_on_from_its_cache(site: Site) -> None:
+    wanted = Delivery(builder="farm", push=TEAM, cache_to=(TEAM,))
+    done = site.delivered(wanted)
+    assert done.pushed
+    assert site.engine.image(site.plan.tag) is None
+    tools = Tools(runner=site.farm.runner)
+    for tag in done.pushed.tags:
+        found = tools.look(reference(tag, option="X"))
+        assert found
+        assert found.digest == done.pushed.digest
+    assert len(done.pushed.tags) == 2
+    # Another machine: an engine that has nothing of it.
+    site.farm.docker("builder", "prune", "--all", "--force")
+    again = site.delivered(Delivery(builder="farm", push=TEAM, cache_from=(TEAM,)))
+    assert state_of(again.record)["first"] == state_of(again.record)["second"] == "cached"
+    (site.text / "file").write_text("changed")
+    third = site.delivered(Delivery(builder="farm", push=TEAM, cache_from=(TEAM,)))
+    assert (state_of(third.record)["first"], state_of(third.record)["second"]) == ("cached", "done")
+
+
+def test_a_poisoned_cache_is_refused_and_the_build_goes_on_without(site: Site) -> None:
+    site.delivered(Delivery(builder="farm", push=TEAM, cache_to=(TEAM,)))
+    poisoned = [path for path in site.farm.blobs.glob("*/*/data") if 300_000 < path.stat().st_size < 302_000]
+    assert poisoned
+    kept = {path: path.read_bytes() for path in poisoned}
+    try:
+        for path, content in kept.items():
+            path.write_bytes(content[:1000] + bytes((content[1000] ^ 1,)) + content[1001:])
+        site.farm.docker("builder", "prune", "--all", "--force")
+        (site.text / "file").write_text("changed")
+        done = site.delivered(Delivery(builder="farm", cache_from=(TEAM,)))
+    finally:
+        for path, content in kept.items():
+            path.write_bytes(content)
+    (said,) = site.said
+    assert "a cache cannot be used: " in said
+    assert "unexpected commit digest sha256:" in said
+    assert "goes on without --cache-from" in said
+    assert (done.record.outcome, state_of(done.record)["first"]) == ("done", "done")
+    assert site.engine.image(site.plan.tag)
+
+
+def test_a_builder_that_dies_in_mid_build_and_what_it_had_done(site: Site) -> None:
+    (site.text / "hold").touch()
+    killed: list[str] = []
+
+    def kill(state: BuildState, now: float) -> None:
+        views = {view.name: view for view in state.views(now)}
+        if not killed and views["first"].state == "done" and views["second"].state == "running":
+            killed.append("now")
+            site.farm.kill_engine()
+
+    # Content of its own: nothing of the first stage is there from the tests before.
+    site.farm.docker("builder", "prune", "--all", "--force")
+    with pytest.raises(BuildError) as caught:
+        site.delivered(Delivery(builder="farm"), kill)
+    assert killed
+    assert "builder farm has gone" in caught.value.hint
+    assert "what it had finished is in its cache" in caught.value.hint
+    with pytest.raises(BuildError, match="builder farm: no BuildKit answers at tcp://"):
+        site.delivered(Delivery(builder="farm"))
+    site.farm.start_engine()
+    (site.text / "hold").unlink()
+    done = site.delivered(Delivery(builder="farm"))
+    assert (state_of(done.record)["first"], state_of(done.record)["second"]) == ("cached", "done")
+
+
+def test_nobody_gets_in_without_a_certificate_of_the_farm(site: Site, tmp_path: Path) -> None:
+    runner = site.farm.runner
+    folder = site.farm.folder / "tls"
+    options = f"cacert={folder / 'ca.pem'},servername=buildkit.test"
+    words = ("docker", "buildx", "create", "--name", "stranger", "--driver", "remote", "--driver-opt", options)
+    assert runner.run((*words, "tcp://192.0.2.2:1234")).code == 0
+    with pytest.raises(BuildError, match="builder stranger: no BuildKit answers"):
+        find_builder("stranger", runner)
+    runner.run(("docker", "buildx", "rm", "stranger"))
+
+
+def test_a_private_registry_with_a_ca_and_a_password(site: Site, monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
+    """Here drivebuild runs beside its engine, which has containerd's store: its cache can be exported, too."""
+    farm = site.farm
+    monkeypatch.setenv("DOCKER_HOST", farm.address)
+    plan = replace(site.plan, stages=(stage("src-text"), stage("image", "scratch", "src-text")))
+    here = replace(site, engine=connect(), plan=plan, runner=farm.there, dockerfile=PLAIN)
+    wanted = Delivery(push=TEAM, cache_to=(TEAM,))
+    assert farm.there.run(("docker", "logout", PRIVATE)).code == 0
+    with pytest.raises(BuildError, match="could not be pushed") as caught:
+        here.delivered(wanted)
+    assert caught.value.hint == f"sign in: `docker login {PRIVATE}`"
+    assert here.said == []
+    farm.login()
+    done = here.delivered(wanted)
+    assert done.pushed
+    assert len(done.pushed.tags) == 2
+    farm.docker("image", "rm", "--force", plan.tag)
+    farm.docker("builder", "prune", "--all", "--force")
+    again = here.delivered(Delivery(cache_from=(TEAM,)))
+    assert state_of(again.record)["image"] == "cached"
+    for path in home.rglob("*"):
+        content = path.read_bytes() if path.is_file() else b""
+        assert PASSWORD.encode() not in content
+        assert base64.b64encode(f"farmer:{PASSWORD}".encode()) not in content
+    monkeypatch.setattr("builder.engine.registry._CERTIFICATES", ())
+    with pytest.raises(BuildError, match=r"x509: ") as caught:
+        Tools(runner=farm.there).look(reference(done.pushed.name, option="X"))
+    assert f"/etc/docker/certs.d/{PRIVATE}/ca.crt" in caught.value.hint
