@@ -21,7 +21,7 @@ INSTALL = "install it: pip install 'drivebuild[drift]'"
 LARGEST = 2 << 20
 """Bytes of a README; what is larger is none."""
 _SHELLS = ("bash", "sh", "shell", "console", "shell-session", "zsh")
-_TREE = re.compile("[\u2500-\u257f]")
+_TREE = re.compile(r"[\u2500-\u257f]|^[\s|]*[|`+]--", re.MULTILINE)
 _COMMANDS = frozenset(
     (
         *("apt", "apt-get", "bash", "cd", "chmod", "conda", "cp", "curl", "dnf", "docker", "dpkg", "echo"),
@@ -87,7 +87,8 @@ def _fences(tokens: list[Token]) -> Iterator[Fence]:
         if token.type in ("fence", "code_block") and token.map:
             language = token.info.strip().split()[0].lower() if token.info.strip() else ""
             first = token.map[0] + (2 if token.type == "fence" else 1)
-            shell = language in _SHELLS or (not language and _looks_like_shell(token.content))
+            # Folders are drawn in pieces that are called shell, too.
+            shell = language in (*_SHELLS, "") and _looks_like_shell(token.content)
             # A prompt is no command.
             text = _PROMPT.sub(r"\1", token.content) if shell else token.content
             yield Fence(language, text, first, shell)

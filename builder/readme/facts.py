@@ -22,6 +22,9 @@ _VERSION_HEAD = re.compile("版本|version", re.IGNORECASE)
 _RESULT_HEAD = re.compile(r"global\s*batch|\bfps\b|\bmap\b|\bmiou\b|单步|step time", re.IGNORECASE)
 _NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?")
 _COMMIT = re.compile(r"[0-9a-f]{7,40}")
+_MISSPELT = {"frameworkptadaper": "frameworkptadapter", "drivingsdk": "driving-sdk"}
+"""As upstream's tables have them, too."""
+_PLACEHOLDER = re.compile(r"\$?\{\w+\}|<\w+>|\[[A-Z_]{4,}\]")
 _WEB = re.compile(r"(?:https?|ftp)://\S+")
 _QUIET = frozenset(("cd", "ls", "pwd", "which", "conda", "exit", "find", "cat", "tree"))
 """Commands that change nothing of what is built."""
@@ -69,7 +72,8 @@ def said_by(document: Document) -> Said:
 
 def canonical(name: str) -> str:
     """Return a name by which packages and libraries are compared."""
-    return re.sub(r"[\s_.-]+", "-", name.strip().lower())
+    plain = re.sub(r"[\s_.-]+", "-", name.strip().lower())
+    return _MISSPELT.get(plain, plain)
 
 
 def repository(url: str) -> str:
@@ -121,7 +125,8 @@ def _of_commands(commands: Iterable[Command]) -> Iterator[Fact]:
         yield from _variables(command)
         facts = [*repo.facts(command, words), *_of_command(command, words)]
         if not facts and words and words[0] not in (*_QUIET, "export"):
-            facts = [Fact("command", command.text, "", command.line)]
+            # However a placeholder is spelt, it is to be filled in.
+            facts = [Fact("command", _PLACEHOLDER.sub("{…}", command.text), "", command.line)]
         yield from facts
         for word in words:
             if word.endswith(".patch") and "://" not in word:

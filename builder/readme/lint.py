@@ -35,8 +35,9 @@ def lint(pieces: Iterable[Iterable[Command]]) -> tuple[Finding, ...]:
     """Return what is wrong with the pieces of shell of one README, in the order of lines."""
     known = _Known()
     found: list[Finding] = []
-    for piece in pieces:
+    for piece in map(tuple, pieces):
         known.begin()
+        found += _uncommitted(piece)
         for command in piece:
             for rule, check in _RULES:
                 text = check(command)
@@ -94,6 +95,16 @@ def _moving(command: Command) -> str:
     if branch and not re.search(r"\d+\.\d+\.\d+|rc\d", branch):
         return f"{branch} is a branch: another day clones another commit"
     return ""
+
+
+def _uncommitted(piece: tuple[Command, ...]) -> Iterator[Finding]:
+    """Yield the clones of a piece of which no commit is checked out after it."""
+    for number, command in enumerate(piece):
+        if command.words[:2] == ("git", "clone") and not clone_words(command.words[2:])[2]:
+            after = (other.words[:2] for other in piece[number + 1 :])
+            if not any(words in (("git", "checkout"), ("git", "reset"), ("git", "switch")) for words in after):
+                text = f"no commit of {clone_words(command.words[2:])[0]} is named: another day clones another one"
+                yield Finding("moving-branch", command.line, text)
 
 
 def _broken(command: Command) -> str:
