@@ -1,4 +1,4 @@
-"""How long 5, 10, 50 and 500 images take to build, and how many bytes they send, with shared stages and without: on paper.
+"""How long 5, 10, 50 and 500 images take to build, and how many bytes they send, with shared stages and without.
 
     python benchmarks/scaling_simulation.py [--workers 1,4,16] [--rate MB/S] [--json]
     python benchmarks/scaling_simulation.py --record FILE     # this machine's own timings, as scaling_stages.json

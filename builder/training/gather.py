@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -190,7 +191,7 @@ def _setting(catalog: Catalog, model: Model, source: Source, given: Given, summa
     job = jobs[0] if jobs else Job(name=name or "unknown", title="", command=("true",), npus=0)
     devices = source.record.get("devices")
     recorded = isinstance(devices, list) and bool(devices)
-    cards = given.cards or (len(devices) if isinstance(devices, list) and devices else job.npus)
+    cards = given.cards or (len(devices) if isinstance(devices, list) and devices else job.npus) * _nodes(source)
     if not given.cards and not recorded and job.batch:
         assumed.append(f"nobody recorded the number of cards: taken as the {cards} of {job.name} (--cards says it)")
     args = source.record.get("args")
@@ -210,6 +211,13 @@ def _setting(catalog: Catalog, model: Model, source: Source, given: Given, summa
         recorded=recorded or bool(given.cards),
         assumed=tuple(assumed),
     )
+
+
+def _nodes(source: Source) -> int:
+    """Return on how many nodes of a cluster it ran; each has the devices that node 0 recorded."""
+    environment = source.record.get("environment")
+    text = environment.get("DRIVEBUILD_NODES") if isinstance(environment, dict) else None
+    return int(text) if isinstance(text, str) and re.fullmatch("[1-9][0-9]{0,3}", text) else 1
 
 
 def _epochs(model: Model, job: Job, summary: Summary) -> int:

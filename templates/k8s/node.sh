@@ -9,6 +9,8 @@ if [[ ! "$rank" =~ ^[0-9]+$ ]] || [ "$rank" -ge "$NNODES" ]; then
     exit 125
 fi
 export NODE_RANK=$rank
+# Kept with the run's record: what is published is compared with a training on as many cards.
+export DRIVEBUILD_NODES=$NNODES
 
 job=$1
 shift

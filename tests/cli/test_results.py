@@ -24,6 +24,26 @@ def test_a_run_folder(tmp_path: Path) -> None:
     assert "mIoU       0.6838 against 0.6838: as published (within ±0.5 points)" in result.output
 
 
+@pytest.mark.parametrize(
+    ("nodes", "words"),
+    [
+        ("2", "16 cards with 1 each: global batch 16"),
+        ("1", "8 cards with 1 each: global batch 8"),
+        ("many", "8 cards with 1 each: global batch 8"),
+        ("²", "8 cards with 1 each: global batch 8"),
+        ("9" * 5000, "8 cards with 1 each: global batch 8"),
+    ],
+)
+def test_a_run_over_several_nodes_has_all_of_their_cards(tmp_path: Path, nodes: str, words: str) -> None:
+    folder = run_folder(tmp_path, "panoocc", "train-8p", training("panoocc", 24))
+    record = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps({**record, "environment": {"DRIVEBUILD_NODES": nodes}}))
+    result = drivebuild("results", str(folder))
+    assert result.exit_code == 0, result.output
+    assert words in result.output
+    assert ("as published" in result.output) is ("8 cards" in words)
+
+
 @pytest.mark.parametrize("word", ["streampetr/train-8p/20261121T080000Z", "20261121T080000Z"])
 def test_a_run_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str) -> None:
     run_folder(tmp_path / "here", "streampetr", "train-8p", training("streampetr", 1))

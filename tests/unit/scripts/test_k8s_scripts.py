@@ -38,6 +38,7 @@ def test_node_0_runs_the_job_itself(bin_folder: Path, name: str) -> None:
     lines = done.stdout.split("\n")
     assert lines[0] == "drivebuild-job|train-8p|a b|"
     assert "NODE_RANK=0" in lines
+    assert "DRIVEBUILD_NODES=2" in lines
     assert "DRIVEBUILD_HANG_MINUTES=60" in lines
 
 
