@@ -16,6 +16,8 @@ from builder.errors import BuildError, DriftError, UsageError
 from builder.signals import ends_like_ctrl_c
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from builder.engine.host import Engine
     from builder.engine.snapshot import Snapshot
     from builder.plan.stage import Plan
@@ -39,7 +41,9 @@ def reproduce(
     ] = "",
     stage: Annotated[
         list[str] | None,
-        typer.Option("--stage", metavar="STAGE", help="Run only this stage again; all of them by default."),
+        typer.Option(
+            "--stage", metavar="STAGE", help="Run only this stage again, and what needs it; all of them by default."
+        ),
     ] = None,
     digests: Annotated[
         bool, typer.Option("--digests", help="Build nothing; print the digest of each layer's content.")
@@ -210,9 +214,7 @@ def _build(
     from builder.engine.build import build
     from builder.engine.process import SystemRunner
 
-    unknown = [name for name in stages if f" AS {name}\n" not in dockerfile]
-    if unknown:
-        raise UsageError(f"--stage: the Dockerfile has no stage {unknown[0]!r}", hint="`drivebuild plan` lists them")
+    stages = with_dependants(stages, {name: (each.base, *each.uses) for name, each in kept.stages.items()})
     target = "" if kept.target == plan.names[-1] else kept.target
     words = replace(words, until=target, tag=second)
     choices = replace(choices_of(settings, plan, words), arguments=dict(kept.arguments), again=stages)
@@ -224,6 +226,23 @@ def _build(
             build(plan, dockerfile, given, runner=runner, engine=engine, observe=view.update)
         finally:
             view.close()
+
+
+def with_dependants(stages: tuple[str, ...], needs: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """Return the stages and all that need them: from the cache, those would bring the first image's layers again.
+
+    Raises:
+        UsageError: for a stage that there is not.
+    """
+    from builder.recipe.suggest import one_of
+
+    for name in stages:
+        if name not in needs:
+            raise UsageError(f"--stage: the image has no stage {name!r}", hint=one_of(name, tuple(needs)))
+    found = set(stages)
+    while more := {name for name, uses in needs.items() if name not in found and found & set(uses)}:
+        found |= more
+    return tuple(name for name in needs if name in found)
 
 
 def _compared(engine: Engine, first: str, second: str, *, plan: Plan | None) -> Comparison:

@@ -38,7 +38,7 @@ Kind = Literal["record", "log", "profile", "cache", "remains"]
 HOUR = 3600.0
 DRAFT = re.compile(r"\.(?:context-|export-|new-|pack-|record\.json\.[0-9]+\Z)")
 """Names that folders and files have until they are complete; see builder/source/disk.py for those of a store."""
-CACHES = ("bench", "contexts", "packs", "trees")
+CACHES = ("bench", "contents", "contexts", "packs", "trees")
 """Folders below the cache folder that are made again when they are missing. A store is none: `drivebuild store gc`."""
 TEMPORARY = "drivebuild-"
 
@@ -125,7 +125,7 @@ def old_records(builds: Path, times: Times, *, folder_of_image: Iterable[Path]) 
             if gone or number >= max(times.keep, 1):
                 yield from _old(log, "log", times, "its image is gone" if gone else "not among the newest logs")
         if gone:
-            for name in ("record.json", "Dockerfile"):
+            for name in ("record.json", "plan.json", "Dockerfile", "files"):
                 yield from _old(folder / name, "record", times, "its image is gone")
             if not any(folder.iterdir()):
                 yield from _old(folder, "record", times, "nothing is in it")
@@ -211,7 +211,7 @@ def remove(leftover: Leftover) -> str:
     if leftover.kind == "log" and held(path):
         return "a build has begun to write it"
     try:
-        if leftover.kind == "record" and path.is_dir():
+        if leftover.kind == "record" and path.is_dir() and path.name != "files":
             # With what a build has put there meanwhile it stays.
             path.rmdir()
         elif path.is_dir() and not path.is_symlink():
