@@ -77,6 +77,9 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     """The shared jobs that it stands on, by id."""
     cache_from: tuple[str, ...]
     cache_to: str
+    base: str = ""
+    """The base image, where drivebuild makes it itself: one for all jobs."""
+    base_id: str = ""
     change: Change = ""
     needs: tuple[str, ...] = ()
     """Words that its build wants from a person: a licence that is accepted, a profile."""
@@ -115,6 +118,9 @@ class SharedJob(msgspec.Struct, frozen=True, kw_only=True):
     builds: tuple[Build, ...]
     script: str
     """The builds, a line each: arguments, cache, moving, with tabs between them."""
+    base: str = ""
+    """The base image, where drivebuild makes it itself: one for all jobs."""
+    base_id: str = ""
 
 
 class Merge(msgspec.Struct, frozen=True, kw_only=True):
@@ -144,6 +150,18 @@ class Entry:
     def id(self) -> str:
         """A name that any CI service takes."""
         return f"{target_name(self.plan)}-{TARGETS[self.architecture]}"
+
+    @property
+    def base(self) -> str:
+        """The base image that drivebuild makes itself; empty where it comes from a registry."""
+        base = self.plan.platform.base
+        return base.image if base.bootstrap else ""
+
+    @property
+    def base_id(self) -> str:
+        """A name for that on this architecture, that any CI service takes."""
+        name = self.base.rpartition("/")[2].replace(":", "-")
+        return f"{name}-{TARGETS[self.architecture]}" if name else ""
 
     @property
     def group(self) -> tuple[str, Architecture]:
@@ -279,6 +297,8 @@ def row_of(
         shared=tuple(dict.fromkeys(job.id for job, _ in used)),
         cache_from=tuple(build.cache for _, build in used),
         cache_to=f"{plan.platform.name}-{target}-{plan.model.name}-{plan.variant}",
+        base=entry.base,
+        base_id=entry.base_id,
         change=entry.change,
         needs=needed_words(plan),
     )

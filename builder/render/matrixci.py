@@ -12,6 +12,7 @@ from builder.errors import UsageError
 from builder.plan.stage import Plan
 from builder.render.bake import bake_target, target_name
 from builder.render.matrix import Merge, Row, Runner, SharedJob
+from builder.render.matrixbases import BaseJob, bases_of
 from builder.render.yamltext import dump_documents
 
 __all__ = ["MOST_JOBS", "Part", "bake_file", "github_include", "github_lines", "gitlab_pipeline"]
@@ -23,7 +24,7 @@ _LINE = ("minutes_alone", "no_minutes")
 """What jobs do not ask for: outputs of a job of GitHub's have a megabyte together."""
 
 
-def github_include(items: Sequence[Row | SharedJob | Merge], *, page: int = 0) -> str:
+def github_include(items: Sequence[Row | SharedJob | Merge | BaseJob], *, page: int = 0) -> str:
     """Return `{"include": […]}` as one line, as `fromJSON` takes it; `page`, from 1, is one of MOST_JOBS rows.
 
     Raises:
@@ -51,12 +52,15 @@ def pages_of(items: Sequence[object]) -> int:
 
 
 def github_lines(rows: Sequence[Row], jobs: Sequence[SharedJob], merges: Sequence[Merge], *, page: int = 0) -> str:
-    """Return the lines for the file that GITHUB_OUTPUT names. `any` and `any-shared` keep GitHub from empty matrices.
+    """Return the lines for the file that GITHUB_OUTPUT names. `any` and its like keep GitHub from empty matrices.
 
     Raises:
         UsageError: as github_include does.
     """
+    bases = bases_of(rows)
     lines = {
+        "bases": github_include(bases),
+        "any-bases": "true" if bases else "false",
         "images": github_include(rows, page=page),
         "shared": github_include(jobs),
         "merges": github_include(_page(merges, page)),
@@ -72,17 +76,22 @@ def github_lines(rows: Sequence[Row], jobs: Sequence[SharedJob], merges: Sequenc
 def gitlab_pipeline(
     rows: Sequence[Row], jobs: Sequence[SharedJob], merges: Sequence[Merge], *, include: str = ""
 ) -> str:
-    """Return a child pipeline: shared jobs, the images that wait for theirs, and the indexes of several architectures.
+    """Return a child pipeline: bases, shared jobs, the images that wait for theirs, and the indexes of architectures.
 
-    `include` names a file of the repository that has the three hidden jobs; without it they are plain ones.
+    `include` names a file of the repository that has the hidden jobs; without it they are plain ones.
     """
-    document: dict[str, Any] = {"stages": ["shared", "images", "merges"]}
+    document: dict[str, Any] = {"stages": ["bases", "shared", "images", "merges"]}
     document |= {"include": [{"local": include}]} if include else _hidden_jobs()
+    bases = {base.id: base.name.replace("base ", "base: ", 1) for base in bases_of(rows)}
+    for base in bases_of(rows):
+        document[bases[base.id]] = _gitlab_job("base", base, base.runner, ())
     for job in jobs:
-        document[job.name.replace("shared ", "shared: ", 1)] = _gitlab_job("shared", job, job.runner, ())
+        title = job.name.replace("shared ", "shared: ", 1)
+        document[title] = _gitlab_job("shared", job, job.runner, [bases[job.base_id]] if job.base_id in bases else [])
     names = {job.id: job.name.replace("shared ", "shared: ", 1) for job in jobs}
     for row in rows:
-        document[f"image: {row.name}"] = _gitlab_job("image", row, row.runner, [names[each] for each in row.shared])
+        before = [*([bases[row.base_id]] if row.base else []), *(names[each] for each in row.shared)]
+        document[f"image: {row.name}"] = _gitlab_job("image", row, row.runner, before)
     titles = {row.id: f"image: {row.name}" for row in rows}
     for merge in merges:
         document[f"merge: {merge.name}"] = _gitlab_job("merge", merge, (), [titles[each] for each in merge.ids])
@@ -92,10 +101,12 @@ def gitlab_pipeline(
     return dump_documents([document])
 
 
-_STAGES = {"shared": "shared", "image": "images", "merge": "merges"}
+_STAGES = {"base": "bases", "shared": "shared", "image": "images", "merge": "merges"}
 
 
-def _gitlab_job(kind: str, item: Row | SharedJob | Merge, runner: Runner, needs: Sequence[str]) -> dict[str, Any]:
+def _gitlab_job(
+    kind: str, item: Row | SharedJob | Merge | BaseJob, runner: Runner, needs: Sequence[str]
+) -> dict[str, Any]:
     variables = {
         f"DRIVEBUILD_{key.upper()}": value if isinstance(value, str) else " ".join(value)
         for key, value in _texts(msgspec.to_builtins(item))
@@ -125,6 +136,7 @@ def _hidden_jobs() -> dict[str, Any]:
         "drivebuild image $arguments < /dev/null || exit; done"
     )
     return {
+        ".drivebuild-base": {"script": ["drivebuild base $DRIVEBUILD_PLATFORM"]},
         ".drivebuild-shared": {"script": [loop]},
         ".drivebuild-image": {"script": [build]},
         ".drivebuild-merge": {"script": ['echo "$DRIVEBUILD_TAG of $DRIVEBUILD_MODEL: $DRIVEBUILD_TARGETS"']},

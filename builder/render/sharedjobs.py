@@ -132,6 +132,8 @@ def _job(
         images=max(stage.users for stage in tops.values()),
         builds=builds,
         script="\n".join(f"{build.arguments}\t{build.cache}\t{build.moving}" for build in builds),
+        base=first.base,
+        base_id=first.base_id,
     )
 
 

@@ -2,7 +2,8 @@
 # The other job's change as a branch and a pull request; only where a proposal has to do with files.
 set -euo pipefail
 git apply --index out/change.patch
-if git diff --cached --name-only | grep -Ev '^(builder/recipes|dockerfiles|compose|schemas)/'; then
+folders="builder/recipes|dockerfiles|compose|schemas${DRIVEBUILD_RECIPES:+|$DRIVEBUILD_RECIPES}"
+if git diff --cached --name-only | grep -Ev "^($folders)/"; then
     echo "the change touches files that no proposal touches; see above" >&2
     exit 1
 fi

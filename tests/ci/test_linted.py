@@ -13,9 +13,12 @@ import pytest
 import yaml
 from support.files import REPOSITORY
 
-from builder.render.ci import FILES
+from builder.render.ci import ACTIONS, FILES
 
-GITHUB = tuple(path for path in FILES if path.startswith(".github/"))
+GITHUB = tuple(
+    path.relative_to(REPOSITORY).as_posix() for path in sorted((REPOSITORY / ".github/workflows").glob("*.yml"))
+)
+IMAGES = REPOSITORY / ".github/workflows/images.yml"
 GITLAB = tuple(path for path in FILES if path.startswith("ci/"))
 SCRIPTS = sorted((REPOSITORY / "templates/ci").glob("*.sh"))
 
@@ -45,7 +48,7 @@ def test_the_services_schemas(schema: tuple[str, ...], paths: tuple[str, ...]) -
 
 def test_a_schema_that_finds_nothing_would_be_noticed(tmp_path: Path) -> None:
     broken = tmp_path / "images.yml"
-    broken.write_text((REPOSITORY / GITHUB[0]).read_text().replace("runs-on:", "runs_on:", 1))
+    broken.write_text(IMAGES.read_text().replace("runs-on:", "runs_on:", 1))
     assert tool("check-jsonschema", "--builtin-schema", "vendor.github-workflows", str(broken)).returncode == 1
 
 
@@ -56,7 +59,7 @@ def test_the_action_linter() -> None:
 
 def test_the_action_linter_sees_what_a_schema_cannot(tmp_path: Path) -> None:
     broken = tmp_path / "images.yml"
-    text = (REPOSITORY / GITHUB[0]).read_text()
+    text = IMAGES.read_text()
     broken.write_text(text.replace("needs.plan.outputs.any == 'true'", "needs.plans.outputs.any == 'true'", 1))
     done = tool("actionlint", "-no-color", str(broken))
     assert 'property "plans" is not defined' in done.stdout
@@ -70,11 +73,21 @@ def test_the_security_linter_has_nothing_to_say() -> None:
 
 def test_the_security_linter_would_have(tmp_path: Path) -> None:
     broken = tmp_path / "images.yml"
-    text = (REPOSITORY / GITHUB[0]).read_text()
+    text = IMAGES.read_text()
     broken.write_text(text.replace("pull_request:", "pull_request_target:", 1))
     done = tool("zizmor", "--offline", "--no-progress", str(broken))
     assert "dangerous-triggers" in done.stdout
     assert done.returncode != 0
+
+
+def test_what_is_not_rendered_pins_the_same_actions() -> None:
+    known = {str(action) for action in ACTIONS.values()}
+    for path in GITHUB:
+        found = [
+            line.partition("uses: ")[2] for line in (REPOSITORY / path).read_text().splitlines() if "uses: " in line
+        ]
+        assert found
+        assert set(found) <= known, path
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
