@@ -84,6 +84,9 @@ def _commands(node: Node, raw: bytes, line: int, depth: int) -> Iterator[tuple[i
     if node.type in ("command", "declaration_command", "variable_assignment"):
         yield node.start_byte, _command(node, raw, line, [], statement=node)
         return
+    if node.type == "ERROR":
+        text = " ".join(_text(node, raw).split())
+        yield node.start_byte, Command(words=(), line=line + node.start_point[0], text=text, broken=True)
     for child in node.children:
         yield from _commands(child, raw, line, depth + 1)
 
