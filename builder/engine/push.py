@@ -103,9 +103,10 @@ def push(
     recipe = recipe_of(plan, choices)
     architecture = ARCHITECTURES.get(choices.architecture(facts), choices.architecture(facts))
     if by_digest:
-        # The engine's own push knows no image without a tag: one that only this machine's architecture has.
+        # Neither the engine's own push nor its BuildKit ("push-by-digest is currently not implemented for docker
+        # driver") knows an image without a tag: one that only this machine's architecture has.
         tag = "-".join(word for word in (target.tag, recipe[:SHORT], architecture) if word)
-        target = Reference(target.repository, tag if own else "")
+        target = Reference(target.repository, "" if choices.elsewhere else tag)
     try:
         if own:
             digest = _pushed_by_engine(choices.tag or default_tag(plan, choices.until), target, way)
