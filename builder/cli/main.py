@@ -217,6 +217,7 @@ from builder.cli import (  # noqa: E402, F401
     data,
     diff,
     doctor,
+    drift,
     explain,
     fetch,
     inspect,
