@@ -14,6 +14,8 @@ from builder.web.page import fill_page
 __all__ = ["render_page"]
 
 SLOWEST = 20
+NAMED = 2
+"""Images that are named; of more only the count is given."""
 WORDS = {"left": "not tried", "cancelled": "interrupted", "waiting": "not begun", "elsewhere": "not begun"}
 MARKS = {"done": 2, "failed": 3, "left": 5, "cancelled": 5}
 """By state, the number of a colour of builder/web."""
@@ -80,7 +82,7 @@ def _stage(use: StageUse) -> dict[str, Any]:
         "name": use.name,
         "digest": use.digest[:SHORT],
         "count": len(use.images),
-        "images": ", ".join(use.images),
+        "images": ", ".join(use.images) if len(use.images) <= NAMED else f"{len(use.images)} images",
         "seconds": human_seconds(use.seconds) if use.spans else "cached",
         "whole": human_seconds(use.whole) if use.whole is not None else "not known",
         "spared": human_seconds((use.whole or 0.0) * (len(use.images) - 1)),

@@ -19,6 +19,8 @@ KINDS = {"ran": "#3b82f6", "shared": "#10b981", "failed": "#e11d48", "cut off": 
 """Colours of bars: told apart on white and on near black."""
 LANE, HEAD, GAP = 12, 16, 8
 """Heights in pixels."""
+ROOM = 0.007
+"""Of the plot's width, for each letter in a bar; on a phone they may stand out."""
 LABEL = 90
 """Characters of a row's heading at most."""
 
@@ -68,6 +70,7 @@ def _timeline(report: Report) -> Any:
             words = {"source": source, "color": KINDS[kind], "fill_alpha": 0.45 if kind == "shared" else 0.9}
             parts.append((kind, [plot.quad(left="left", right="right", top="top", bottom="bottom", **words)]))
     plot.text("x", "y", "text", source=ColumnDataSource(heads), **_text())
+    plot.text("x", "y", "text", source=ColumnDataSource(_names(bars, length)), **_text("#ffffff", "9px"))
     tips = [("stage", "@stage"), ("image", "@image"), ("from, to", "@left{0.0} s, @right{0.0} s"), ("", "@what")]
     tips += [("images that need it", "@users")]
     plot.add_tools(HoverTool(renderers=[drawn for _, found in parts for drawn in found], tooltips=tips))
@@ -79,9 +82,22 @@ def _columns() -> dict[str, list[Any]]:
     return {name: [] for name in ("left", "right", "top", "bottom", "stage", "image", "users", "what")}
 
 
-def _text() -> dict[str, Any]:
+def _names(bars: dict[str, dict[str, list[Any]]], length: float) -> dict[str, list[Any]]:
+    """Return the names of stages in bars that have room for them; a shared one stands in the bar of who began it."""
+    found: dict[str, list[Any]] = {"x": [], "y": [], "text": []}
+    for kind in ("ran", "failed"):
+        columns = bars[kind]
+        for left, right, top, name in zip(*(columns[each] for each in ("left", "right", "top", "stage")), strict=True):
+            if right - left > ROOM * length * len(name):
+                found["x"].append(left + 0.003 * length)
+                found["y"].append(top - LANE / 2 + 1)
+                found["text"].append(name)
+    return found
+
+
+def _text(colour: str = "#808080", size: str = "12px") -> dict[str, Any]:
     # A grey that is read on white and on near black: the page's script paints axes, not glyphs.
-    return {"text_baseline": "middle", "text_font_size": "12px", "text_color": "#808080"}
+    return {"text_baseline": "middle", "text_font_size": size, "text_color": colour}
 
 
 def _heading(row: Row) -> str:
