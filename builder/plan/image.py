@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 
@@ -10,6 +9,7 @@ from builder.plan.allocator import ALLOCATORS
 from builder.plan.common import below_env, own_packages
 from builder.plan.compiled_by import said
 from builder.plan.jobs import job_table, links, torch_home
+from builder.plan.jsontext import json_text
 from builder.plan.locks import merged
 from builder.plan.manifest import MANIFEST
 from builder.plan.scope import PYTHON_STOCK, Scope
@@ -115,7 +115,7 @@ def image_stage(scope: Scope, overlays: tuple[str, ...]) -> StageSpec:
         "workspace": scope.workspace,
         "directory": model.tree.directory,
         "environment": dict(sorted({**openmp, **platform.environment, **model.environment, **home}.items())),
-        "jobs": json.dumps(table, indent=1, ensure_ascii=False),
+        "jobs": json_text(table),
         "labels": _labels(scope),
         "refused": _npu_commands(model) if stub else (),
         "twin": platform.twin,

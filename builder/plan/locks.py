@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from types import MappingProxyType
 
 from builder.errors import PlanError
 
@@ -55,8 +57,9 @@ def published_lock(component: str, version: str) -> str:
     return f"{component}-{version}"
 
 
+@lru_cache(maxsize=8192)
 def parse_lock(text: str, path: str) -> Pinned:
-    """Return what a lock pins.
+    """Return what a lock pins. Read once: each plan of a platform asks for the same locks.
 
     Raises:
         PlanError: naming file and line of what is not `name==version --hash=sha256:…`.
@@ -74,7 +77,7 @@ def parse_lock(text: str, path: str) -> Pinned:
             raise PlanError(f"locks/{path}:{number}: {match['name']!r} is pinned twice", hint=hint)
         hashes = tuple(part.removeprefix("--hash=sha256:") for part in match["hashes"].split())
         pinned[match["name"]] = (match["version"], hashes)
-    return pinned
+    return MappingProxyType(pinned)
 
 
 def added(pinned: Pinned, other: Pinned) -> Pinned:

@@ -5,12 +5,12 @@ The stage `manifest` merges this with what each step really did, as `/opt/driveb
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from msgspec import to_builtins
 
 from builder.plan.compiled_by import of_frameworks, of_python
+from builder.plan.jsontext import json_text
 from builder.plan.scope import Scope
 from builder.plan.sources import overrides, used_sources
 from builder.plan.stage import StageSpec
@@ -25,7 +25,7 @@ _NO_PIN = ("licence", "note", "submodules")
 
 def manifest_stage(scope: Scope, changed: tuple[str, ...]) -> StageSpec:
     """Return the stage that writes the manifest; `changed` are the stages in which steps were applied."""
-    text = json.dumps(_planned(scope), indent=1, sort_keys=True, ensure_ascii=False)
+    text = json_text(_planned(scope), sort_keys=True)
     inputs = {"plan": text, "changed": changed}
     return StageSpec(name=MANIFEST, template="manifest", base="build-base", inputs=inputs, uses=("tools", *changed))
 

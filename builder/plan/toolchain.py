@@ -6,11 +6,11 @@ first in PATH.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from builder.plan.compiled_by import stage_toolchains
+from builder.plan.jsontext import json_text
 from builder.plan.scope import Scope
 from builder.plan.sources import archive_name
 from builder.plan.stage import TARGETS, StageSpec
@@ -81,5 +81,5 @@ def _member(scope: Scope, toolchain: Toolchain) -> dict[str, Any]:
         "source": f"src-{toolchain.source}" if toolchain.source else "",
         "archive": archive_name(source) if source else "",
         "prefix": toolchain.prefix,
-        "recipe": json.dumps(recipe, indent=1, ensure_ascii=False),
+        "recipe": json_text(recipe),
     }

@@ -31,7 +31,8 @@ def render_dockerfile(plan: Plan, templates: Mapping[str, str]) -> str:
 
 def spaced(text: str) -> str:
     """Return a part of a Dockerfile with one blank line at most between lines, and none around them."""
-    return _BLANK_RUN.sub("\n\n", text).strip("\n")
+    # Few have any: to look first takes a tenth of the time.
+    return (_BLANK_RUN.sub("\n\n", text) if "\n\n\n" in text else text).strip("\n")
 
 
 def _base_commands(base: BaseImage) -> str:

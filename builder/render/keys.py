@@ -97,18 +97,30 @@ def instructions(text: str) -> str:
     Where something only looks like a heredoc, what follows is kept: at worst a comment counts.
     """
     kept: list[str] = []
-    open_words: list[tuple[str, bool]] = []
-    for line in text.split("\n"):
-        if open_words:
-            word, dash = open_words[0]
-            if (line.lstrip("\t") if dash else line) == word:
-                open_words.pop(0)
-        elif not line.strip() or line.lstrip().startswith("#"):
+    start, end = 0, len(text)
+    while start <= end:
+        stop = text.find("\n", start)
+        stop = end if stop < 0 else stop
+        line = text[start:stop]
+        if not line.strip() or line.lstrip().startswith("#"):
+            start = stop + 1
             continue
-        elif "<<" in line:
-            open_words = [(match["word"], bool(match["dash"])) for match in _HEREDOC.finditer(line)]
-        kept.append(line)
+        # A heredoc's body may be a thousand lines long: it is taken as one piece.
+        stop = _after_heredocs(text, line, stop) if "<<" in line else stop
+        kept.append(text[start:stop])
+        start = stop + 1
     return "\n".join(kept)
+
+
+def _after_heredocs(text: str, line: str, stop: int) -> int:
+    """Return where the last line of the heredocs ends that a line begins; `stop` is where that line ends."""
+    for match in _HEREDOC.finditer(line):
+        dash = "\t*" if match["dash"] else ""
+        found = re.compile(f"^{dash}{match['word']}$", re.MULTILINE).search(text, stop + 1)
+        if found is None:
+            return len(text)
+        stop = found.end()
+    return stop
 
 
 def sharers(plan: Plan, others: Iterable[Plan], templates: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
