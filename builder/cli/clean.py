@@ -227,7 +227,9 @@ def _remove(found: Found, images_of: ImageList | None, *, as_json: bool) -> None
         BuildError: when something stays that was to go.
     """
     from builder.engine.cacheprune import prune
+    from builder.engine.forecast import builder_name
     from builder.engine.host import connect
+    from builder.engine.ledger import forget
     from builder.engine.leftover import remove
     from builder.engine.ours import name_of
     from builder.engine.process import SystemRunner
@@ -241,6 +243,9 @@ def _remove(found: Found, images_of: ImageList | None, *, as_json: bool) -> None
     pruned = None
     if found.asked.cache:
         pruned = prune(SystemRunner(), found.asked.budget, found.asked.seconds // 3600, found.asked.builder)
+        if pruned and facts:
+            # Nobody says what of it went; a forecast knows nothing then, rather than something wrong.
+            forget(found.asked.builder or builder_name(facts))
     if as_json:
         print_json_of(found, dry=False, failed=failed)
     else:

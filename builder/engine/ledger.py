@@ -18,7 +18,7 @@ from builder.engine.folders import make_folder, state_folder
 from builder.engine.log import unwritable
 from builder.render.cachekeys import StageKey
 
-__all__ = ["Ledger", "Seen", "ledger_path", "note", "read_ledger"]
+__all__ = ["Ledger", "Seen", "forget", "ledger_path", "note", "read_ledger"]
 
 LIMIT = 5000
 """Keys that are kept, the newest first; a matrix of five hundred images has some three thousand."""
@@ -59,6 +59,11 @@ def read_ledger(builder: str) -> Ledger | None:
     except (OSError, msgspec.MsgspecError):
         return None
     return found if found.form == _FORM else None
+
+
+def forget(builder: str) -> None:
+    """Forget what is known of a builder, whose cache was cleared."""
+    ledger_path(builder).unlink(missing_ok=True)
 
 
 def note(builder: str, keys: Iterable[StageKey], same: Mapping[str, str]) -> None:
