@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -44,23 +46,29 @@ from builder.cli.options import (
 )
 from builder.cli.profiled import with_profile
 from builder.cli.push import (
+    Attest,
     BuilderName,
     ByDigest,
     CacheFrom,
     CacheTo,
     Overwrite,
     Push,
+    PushedFile,
+    check_pushed_file,
     delivery_of,
     print_delivered,
+    say_unread,
     siblings_of,
+    write_pushed,
 )
 from builder.errors import UsageError
 from builder.signals import ends_like_ctrl_c
 
 if TYPE_CHECKING:
     from builder.engine.build import Choices
-    from builder.engine.delivery import Delivery
+    from builder.engine.delivery import Delivered, Delivery
     from builder.engine.record import BuildRecord
+    from builder.engine.state import BuildState
     from builder.plan.stage import Plan
 
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="A model's name; see `drivebuild list`.")]
@@ -97,9 +105,11 @@ def image(
     push: Push = "",
     by_digest: ByDigest = False,
     overwrite: Overwrite = False,
+    pushed: PushedFile = None,
     cache_to: CacheTo = None,
     cache_from: CacheFrom = None,
     builder: BuilderName = "",
+    attest: Attest = "",
     no_cache: NoCache = False,
     progress: Annotated[
         str, typer.Option("--progress", metavar="plain|rich|json", help="How progress is shown; rich on a terminal.")
@@ -134,7 +144,9 @@ def image(
         cache_from=cache_from,
         builder=builder,
         offline=offline,
+        attest=attest,
     )
+    check_pushed_file(pushed, push)
     choices, dockerfile = replace(choices_of(settings, plan, words), contexts=profiled), dockerfile_of(plan)
     if dry_run:
         from builder.engine.build import check_arguments
@@ -142,7 +154,9 @@ def image(
         check_arguments(dockerfile, choices)
         print_dry_run(plan, _for_dry_run(settings, plan, choices, delivery), dockerfile)
         return
-    record = _build(settings, plan, dockerfile, choices, words, delivery)
+    done = _build(settings, plan, dockerfile, choices, words, delivery)
+    record = done.record
+    write_pushed(done, pushed)
     if progress == "json":
         print_json_record(record)
     else:
@@ -164,8 +178,8 @@ def _for_dry_run(settings: Settings, plan: Plan, choices: Choices, delivery: Del
 
 def _build(
     settings: Settings, plan: Plan, dockerfile: str, choices: Choices, words: Words, delivery: Delivery
-) -> BuildRecord:
-    from builder.cli.live import Say, make_view
+) -> Delivered:
+    from builder.cli.live import Say
     from builder.cli.supply import supplied
     from builder.engine.base import ensure_base
     from builder.engine.build import build, check_arguments, default_tag, target_of
@@ -197,17 +211,30 @@ def _build(
             raise UsageError("--compile-cache DIR goes into this engine's cache, and not into a builder's", hint=hint)
         with compiled_before(words.compile_cache, [(plan, given)], runner=runner, quiet=quiet) as secrets:
             given = replace(given, secrets=(*given.secrets, *secrets))
-
-            def attempt(tried: Choices) -> BuildRecord:
-                view = make_view(words.progress)
-                try:
-                    return build(plan, dockerfile, tried, runner=runner, engine=engine, observe=view.update)
-                finally:
-                    view.close()
-
+            attempt = _shown(partial(build, plan, dockerfile, runner=runner, engine=engine), words.progress)
             done = deliver(plan, dockerfile, given, delivery, cache_to, way=way, attempt=attempt)
         print_delivered(done, json=quiet)
-        return done.record
+        return done
+
+
+def _shown(build: Callable[..., BuildRecord], progress: str) -> Callable[[Choices], BuildRecord]:
+    """Return a build that is watched while it lasts."""
+    from builder.cli.live import make_view
+
+    def attempt(tried: Choices) -> BuildRecord:
+        view, unread = make_view(progress), list[tuple[str, str]]()
+
+        def observe(state: BuildState, now: float) -> None:
+            unread[:] = state.unread
+            view.update(state, now)
+
+        try:
+            return build(tried, observe=observe)
+        finally:
+            view.close()
+            say_unread(unread, len(tried.cache_from))
+
+    return attempt
 
 
 def _say_waiting() -> None:

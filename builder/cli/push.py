@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from builder.errors import BuildError, UsageError
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from builder.cli.main import Settings
     from builder.engine.delivery import Delivered, Delivery
     from builder.engine.push import Pushed
     from builder.plan.stage import Plan
 
 __all__ = [
+    "Attest",
     "BuilderName",
     "ByDigest",
     "CacheFrom",
     "CacheTo",
     "Overwrite",
     "Push",
+    "PushedFile",
+    "check_pushed_file",
     "delivery_of",
     "print_delivered",
-    "pushes_to",
+    "say_unread",
     "siblings_of",
+    "write_pushed",
 ]
 
 Push = Annotated[
@@ -54,22 +63,23 @@ CacheFrom = Annotated[
         "--cache-from", metavar="REF", help="Read build caches; of a repository this image's and its siblings'."
     ),
 ]
+Attest = Annotated[
+    str,
+    typer.Option(
+        "--attest",
+        metavar="provenance[-min]",
+        help="With --push: in-toto provenance by BuildKit beside the image; `-min` has no Dockerfile and no values.",
+    ),
+]
+PushedFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--pushed", metavar="FILE", help="With --push: write name, digest and tags there, as one line of JSON."
+    ),
+]
 BuilderName = Annotated[
     str, typer.Option("--builder", metavar="NAME", help="A builder of `docker buildx ls`, of any driver.")
 ]
-
-
-def pushes_to(repository: str, *, offline: bool) -> str:
-    """Return the repository that `--push` names, or '' where it was not given.
-
-    Raises:
-        UsageError: as `check_repository`.
-    """
-    if repository:
-        from builder.engine.registry import check_repository
-
-        check_repository(repository, offline=offline)
-    return repository
 
 
 def delivery_of(
@@ -81,6 +91,7 @@ def delivery_of(
     cache_from: list[str] | None,
     builder: str,
     offline: bool,
+    attest: str = "",
 ) -> Delivery:
     """Return what these options say.
 
@@ -96,6 +107,7 @@ def delivery_of(
         cache_to=tuple(cache_to or ()),
         cache_from=tuple(cache_from or ()),
         builder=builder,
+        attest=attest,
     )
     check_delivery(made, offline=offline)
     return made
@@ -113,6 +125,49 @@ def siblings_of(settings: Settings, plan: Plan) -> tuple[str, ...]:
     )
 
 
+def check_pushed_file(path: Path | None, push: str) -> None:
+    """Look, before an hour of building, whether the file can be written.
+
+    Raises:
+        UsageError: when it cannot, or nothing is pushed.
+    """
+    if path is None:
+        return
+    if not push:
+        raise UsageError("--pushed is a word about --push")
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        raise UsageError(f"--pushed {path}: no place for a file")
+
+
+def write_pushed(delivered: Delivered, path: Path | None) -> None:
+    """Write what the JSON event of a push has.
+
+    Raises:
+        BuildError: when the file cannot be written.
+    """
+    if path is None or delivered.pushed is None:
+        return
+    import msgspec
+
+    beside = path.with_name(f".{path.name}.part")
+    try:
+        beside.write_bytes(msgspec.json.encode(_event(delivered.pushed)) + b"\n")
+        beside.replace(path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise BuildError(f"{path}: {error.strerror}", hint=f"the image is pushed: {delivered.pushed.digest}") from error
+
+
+def say_unread(unread: Sequence[tuple[str, str]], caches: int) -> None:
+    """Say which caches could not be read: what they have is built anew, which may take hours."""
+    absent = [name for name, error in unread if error.rstrip().endswith("not found")]
+    for name, error in unread:
+        if name not in absent:
+            typer.echo(f"warning: cache {name} could not be read: {error}", err=True)
+    if absent and len(absent) == caches:
+        typer.echo(f"no cache is there yet, such as {absent[0]}", err=True)
+
+
 def print_delivered(delivered: Delivered, *, json: bool) -> None:
     """Say under which names and digest the image is in the registry, and where its cache is."""
     if delivered.pushed:
@@ -126,9 +181,9 @@ def print_delivered(delivered: Delivered, *, json: bool) -> None:
 
 def _print_pushed(done: Pushed, *, json: bool) -> None:
     if json:
-        from dataclasses import asdict
+        import msgspec
 
-        _print_json("pushed", asdict(done))
+        typer.echo(msgspec.json.encode(_event(done)).decode())
         return
     from builder.engine.push import GZIP_NOTE
 
@@ -141,6 +196,12 @@ def _print_pushed(done: Pushed, *, json: bool) -> None:
             f"kept    the tag with the recipe's hash is another image's, {done.kept}; this one is known by its digest."
             " --overwrite moves the tag"
         )
+
+
+def _event(done: Pushed) -> dict[str, object]:
+    from dataclasses import asdict
+
+    return {"event": "pushed", **asdict(done)}
 
 
 def _print_json(event: str, fields: dict[str, object]) -> None:

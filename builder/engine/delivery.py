@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from builder.engine.attest import check_attest
 from builder.engine.build import StageFailedError
 from builder.engine.builders import base_layout, find_builder
 from builder.engine.command import Choices, target_of
@@ -16,7 +17,7 @@ from builder.engine.patience import passes
 from builder.engine.push import Pushed, Way, check_export, export_cache, push
 from builder.engine.record import BuildRecord
 from builder.engine.registry import cache_key, cache_source, cache_target, check_repository
-from builder.errors import UsageError
+from builder.errors import BuildError, UsageError
 from builder.plan.stage import Plan
 
 __all__ = ["Delivered", "Delivery", "check_delivery", "deliver", "prepared"]
@@ -42,6 +43,8 @@ class Delivery:
     cache_to: tuple[str, ...] = ()
     cache_from: tuple[str, ...] = ()
     builder: str = ""
+    attest: str = ""
+    """What is attested beside the pushed image: builder/engine/attest.py."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +82,7 @@ def prepared(
     `siblings` are other models of the platform, whose caches have stages that this image shares.
 
     Raises:
-        UsageError: when there is no such builder, or it cannot write caches.
+        UsageError: when there is no such builder, or it cannot write caches or what is to be attested.
         BuildError: when a builder elsewhere does not answer, or cannot be handed a base image.
     """
     name = delivery.builder or os.environ.get("BUILDX_BUILDER", "")
@@ -96,6 +99,7 @@ def prepared(
     )
     cache_to = tuple(cache_target(text, own, offline=choices.offline) for text in delivery.cache_to)
     check_export(choices, cache_to, facts)
+    check_attest(delivery.attest, choices, facts, pushed=bool(delivery.push))
     return replace(choices, cache_from=cache_from), cache_to
 
 
@@ -166,8 +170,16 @@ def deliver(
             way=way,
             by_digest=delivery.by_digest,
             overwrite=delivery.overwrite,
+            attest=delivery.attest,
         )
-    export_cache(plan, dockerfile, choices, cache_to, way=way)
+    try:
+        export_cache(plan, dockerfile, choices, cache_to, way=way)
+    except BuildError as error:
+        if pushed is None:
+            raise
+        # Else nobody would learn what the registry has.
+        message = f"{error.message}\nwhat was pushed stays: {pushed.name}@{pushed.digest}"
+        raise BuildError(message, hint=error.hint) from error
     return Delivered(record=record, pushed=pushed, caches=cache_to)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from builder.engine.attest import attest_words
 from builder.engine.command import Choices, build_command, build_files, default_tag, recipe_of
 from builder.engine.host import INSTALL, Engine, Facts
 from builder.engine.manifests import Tools
@@ -87,11 +88,13 @@ def push(
     way: Way,
     by_digest: bool = False,
     overwrite: bool = False,
+    attest: str = "",
 ) -> Pushed:
     """Push what a build with the same choices has just made.
 
     A whole image as its recipe has it gets a second tag, with the hash of the recipe. It is written once: who deploys
     by it gets what was there when it was tested, while the other tag moves on with each build. `overwrite` moves both.
+    `attest` is a word of builder/engine/attest.py, for a builder that was looked at with `check_attest`.
 
     Raises:
         BuildError: when the registry refuses or cannot be reached; what has arrived there is kept.
@@ -111,7 +114,7 @@ def push(
         if own:
             digest = _pushed_by_engine(choices.tag or default_tag(plan, choices.until), target, way)
         else:
-            digest = _pushed_by_buildkit(plan, dockerfile, choices, target, way)
+            digest = _pushed_by_buildkit(plan, dockerfile, choices, target, way, attest_words(attest))
     except RefusedError as error:
         raise refused(f"{target.name} could not be pushed", str(error), target.host) from error
     done = Pushed(
@@ -162,11 +165,13 @@ def _changed(done: Pushed, *, tags: tuple[str, ...] = (), kept: str = "") -> Pus
     return replace(done, tags=tags or done.tags, kept=kept)
 
 
-def _pushed_by_buildkit(plan: Plan, dockerfile: str, choices: Choices, target: Reference, way: Way) -> str:
+def _pushed_by_buildkit(plan: Plan, dockerfile: str, choices: Choices, target: Reference, way: Way, more: Argv) -> str:
     named = "push=true" if target.tag else "push-by-digest=true,name-canonical=true,push=true"
     with build_files(dockerfile, choices) as folder:
         output = f"type=image,name={target.name},{named},{ZSTD}"
         command = _again(build_command(plan, choices, folder=folder, output=output))
+        # The context is the last word.
+        command = (*command[:-1], *more, command[-1])
         way.patiently(command, target.host, choices.environment)
         return str(json.loads((folder / "metadata.json").read_bytes()).get("containerimage.digest", ""))
 

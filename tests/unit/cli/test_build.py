@@ -29,7 +29,7 @@ def builds(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Plan, Choices]]:
     """Return the list that every build is put down in, instead of being run; each one fails."""
     found: list[tuple[Plan, Choices]] = []
 
-    def build(_settings: Any, plan: Plan, dockerfile: str, choices: Choices, _words: Any) -> NoReturn:
+    def build(_settings: Any, plan: Plan, dockerfile: str, choices: Choices, _words: Any, _to: Any) -> NoReturn:
         found.append((plan, choices))
         raise BuildError("not built")
 
@@ -112,3 +112,21 @@ def test_folders_from_the_environment_are_in_the_retry_command(
     monkeypatch.setenv("DRIVEBUILD_RECIPES", str(folder / "more"))
     refused(drivebuild(*STREAMPETR), 6)
     assert f"--recipes '{folder / 'more'}'" in builds[0][1].retry
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--push", "team"), "names no registry"),
+        (("--by-digest",), "--by-digest is a word about --push"),
+        (("--overwrite",), "--overwrite is a word about --push"),
+        (("--pushed", "x.json"), "--pushed is a word about --push"),
+        (("--push", "r.example/t", "--pushed", "/no/such/folder/x"), "no place for a file"),
+        (("--cache-to", "team"), "--cache-to team: names no registry"),
+        (("--cache-from", "r.example/T:x"), "--cache-from 'r.example/T:x': no image in a registry"),
+        (("--push", "r.example/t", "--offline", "--store", "/x"), "--offline allows none"),
+    ],
+)
+def test_where_an_image_cannot_go(builds: list[tuple[Plan, Choices]], words: tuple[str, ...], said: str) -> None:
+    assert said in refused(drivebuild(*STREAMPETR, *words), 2)
+    assert builds == []
