@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from support.cli import drivebuild, refused
 from support.dockerfile import parse
 from support.files import COMPONENT, REPOSITORY, texts, toy
@@ -17,6 +18,7 @@ from support.locks import with_locks
 from builder.errors import PlanError, RecipeError
 from builder.plan.make import make_plan
 from builder.recipe.load import load
+from builder.render.compose import render_compose
 from builder.render.dockerfile import render_dockerfile
 from builder.source.catalog import MOST_BYTES, read_catalog
 
@@ -198,3 +200,22 @@ def test_no_step_mounts_anything_of_the_host() -> None:
                 assert re.fullmatch(r"[a-z0-9][a-z0-9.-]*", fields.get("from", "")), where
             if fields["type"] == "secret":
                 assert fields["id"] in secrets, where
+
+
+def test_compose_has_nothing_of_a_recipe_but_names_and_numbers(templates: dict[str, str]) -> None:
+    """Compose would put the caller's own variables in place of `${NAME}`, and mount what a volume names."""
+    evil = "${AWS_SECRET_ACCESS_KEY} $HOME /:/host"
+    job = "{{name: train, title: {0}, command: [{0}], environment: {{EVIL: {0}}}, npus: 1, outputs: [out]}}"
+    jobs = [f"[{job.format(json.dumps(text))}]" for text in ("plain", evil)]
+    documents = []
+    for text in jobs:
+        catalog = with_locks(load(texts(toy(jobs=text, environment=f"{{EVIL: {json.dumps(evil)}}}")), {}))
+        documents.append(yaml.safe_load(render_compose(catalog, catalog.models["toy"], templates)))
+    assert documents[0] == documents[1]
+    (service,) = documents[0]["services"].values()
+    assert service["volumes"]
+    for volume in service["volumes"]:
+        places = (
+            r"\$\{(NUSCENES|PREPARED|WEIGHTS|RUNS)_ROOT:-.*\}(/toy)?|/usr/local/.*|/etc/ascend_install\.info|toy-home"
+        )
+        assert re.fullmatch(places, volume["source"])
