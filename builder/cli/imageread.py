@@ -132,6 +132,7 @@ class ImageReader:
             architecture=found.architecture,
             config=config,
             layers=found.layers,
+            identity=found.identity,
             entries=entries,
             texts=texts,
             left_out=left_out,

@@ -232,6 +232,7 @@ from builder.cli import (  # noqa: E402, F401
     results,
     runs,
     sbom,
+    sign,
     size,
     store,
     verify,

@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from builder.provenance.inventory import Inventory, Package
-    from builder.provenance.vulnerable import Database, Finding
+    from builder.provenance.osv import Database
+    from builder.provenance.vulnerable import Finding
 
 FORMATS = ("table", "licences", "cyclonedx", "spdx")
+BAD_SHOWN = 3
 SHOWN = 20
 """Lines of what a rule forbids that are shown."""
 
@@ -119,7 +121,8 @@ def _of_kinds(inventory: Inventory, kinds: Sequence[str]) -> tuple[Package, ...]
 def _vulnerable(inventory: Inventory, path: Path | None) -> tuple[Database | None, tuple[Finding, ...]]:
     if path is None:
         return None, ()
-    from builder.provenance.vulnerable import find_vulnerable, packages_by_name, read_database
+    from builder.provenance.osv import read_database
+    from builder.provenance.vulnerable import find_vulnerable, packages_by_name
 
     if not path.exists():
         raise UsageError(f"--vulnerabilities {path}: no such file or folder")
@@ -180,7 +183,6 @@ def _vulnerability_lines(findings: Sequence[Finding], database: Database | None)
     if database is None:
         return []
     from builder.provenance.tables import finding_rows, vulnerability_line
-    from builder.provenance.vulnerable import BAD_SHOWN
 
     header = ("SEVERITY", "ID", "PACKAGE", "VERSION", "FIXED IN", "WHAT")
     lines = ["", *(aligned(list(finding_rows(findings)), header) if findings else [])]

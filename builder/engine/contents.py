@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import msgspec
 
 from builder.engine.host import Engine
+from builder.engine.manifests import identity
 from builder.errors import BuildError
 
 __all__ = ["CONTENTS", "Description", "described", "exported"]
@@ -29,6 +30,8 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
     entrypoint: tuple[str, ...]
     command: tuple[str, ...]
     layers: tuple[str, ...]
+    identity: str
+    """What it is whatever it is packed as, the same in an engine and in a registry."""
 
 
 def described(engine: Engine, name: str) -> Description | None:
@@ -48,6 +51,7 @@ def described(engine: Engine, name: str) -> Description | None:
         entrypoint=tuple(map(str, config.get("Entrypoint") or ())),
         command=tuple(map(str, config.get("Cmd") or ())),
         layers=image.layers,
+        identity=f"sha256:{identity(image.layers, config)}",
     )
 
 

@@ -60,7 +60,12 @@ def to_cyclonedx(inventory: Inventory, findings: Sequence[Finding] | None = None
 def _of_image(inventory: Inventory) -> list[tuple[str, str]]:
     manifest, snapshot = inventory.manifest, inventory.snapshot
     pairs = [("architecture", snapshot.architecture), ("model", manifest.model), ("platform", manifest.platform)]
-    pairs += [("variant", manifest.variant), ("profile", manifest.profile), ("user", snapshot.config.user)]
+    pairs += [
+        ("identity", snapshot.identity),
+        ("variant", manifest.variant),
+        ("profile", manifest.profile),
+        ("user", snapshot.config.user),
+    ]
     pairs += [(f"option:{name}", value) for name, value in sorted(manifest.options.items())]
     pairs += [(f"toolchain:{name}", value) for name, value in sorted(manifest.toolchain.items())]
     pairs += [("files", str(sum(each.kind == "file" for each in snapshot.entries.values())))]

@@ -78,6 +78,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """As recipes have it: x86_64, aarch64."""
     config: Config
     layers: tuple[str, ...]
+    identity: str = ""
+    """What the image is whatever it is packed as: an engine and a registry give it other ids."""
     entries: dict[str, Entry]
     texts: dict[str, bytes]
     left_out: tuple[str, ...] = ()

@@ -81,7 +81,8 @@ def _image(inventory: Inventory) -> Any:
         license_declared=SpdxNoAssertion(),
         copyright_text=SpdxNoAssertion(),
         primary_package_purpose=PackagePurpose.CONTAINER,
-        comment=f"{len(inventory.unowned)} files, {inventory.unowned_bytes} bytes, are of no package",
+        comment=f"{len(inventory.unowned)} files, {inventory.unowned_bytes} bytes, are of no package; "
+        f"identity {inventory.snapshot.identity or 'unknown'}",
     )
 
 

@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from builder.provenance.inventory import Inventory, Package, summary
+from builder.provenance.osv import Database
 from builder.provenance.terms import Notice
-from builder.provenance.vulnerable import SEVERITIES, Database, Finding
+from builder.provenance.vulnerable import SEVERITIES, Finding
 
 __all__ = [
     "class_lines",

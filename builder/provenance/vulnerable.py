@@ -1,6 +1,6 @@
-"""Known vulnerabilities of an image's packages, from an export of the OSV database: files, no network.
+"""Known vulnerabilities of an image's packages, by the entries of an OSV database. Pure.
 
-The form is https://ossf.github.io/osv-schema/. Whether a version is concerned is decided as its section "evaluation"
+Whether a version is concerned is decided as its section "evaluation"
 says: a version is affected that is listed, or that lies in a range of its ecosystem's own order. PyPI's order is that
 of the library `packaging`, Debian's that of dpkg, through `debian-inspector`.
 """
@@ -8,75 +8,19 @@ of the library `packaging`, Debian's that of dpkg, through `debian-inspector`.
 from __future__ import annotations
 
 import re
-import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
 
-from builder.errors import SourceError
 from builder.provenance.inventory import Inventory, Package
+from builder.provenance.osv import Advisory, Affected, Database, Range, Severity, family, plain_name
 
-__all__ = ["SEVERITIES", "Database", "Finding", "find_vulnerable", "packages_by_name", "read_database"]
+__all__ = ["SEVERITIES", "Finding", "find_vulnerable", "packages_by_name"]
 
 SEVERITIES = ("critical", "high", "medium", "low")
-LARGEST = 32 << 20
-"""Bytes of one entry that are read; the largest there is has one million."""
-BAD_SHOWN = 3
 _LIMITS = ((9.0, "critical"), (7.0, "high"), (4.0, "medium"), (0.1, "low"))
 _WORDS = {"moderate": "medium", "important": "high", "urgent": "critical", "unimportant": "low"}
-
-
-class _Named(msgspec.Struct, frozen=True):
-    ecosystem: str = ""
-    name: str = ""
-
-
-class _Range(msgspec.Struct, frozen=True):
-    type: str = ""
-    events: tuple[Mapping[str, str], ...] = ()
-
-
-class _Severity(msgspec.Struct, frozen=True):
-    type: str = ""
-    score: str = ""
-
-
-class _Affected(msgspec.Struct, frozen=True):
-    package: _Named | None = None
-    ranges: tuple[_Range, ...] | None = ()
-    versions: tuple[str, ...] | None = ()
-    severity: tuple[_Severity, ...] | None = ()
-    ecosystem_specific: Any = None
-    database_specific: Any = None
-
-
-class Advisory(msgspec.Struct, frozen=True):
-    """One entry of the database, as far as it is asked for here."""
-
-    id: str
-    modified: str = ""
-    withdrawn: str | None = None
-    aliases: tuple[str, ...] | None = ()
-    upstream: tuple[str, ...] | None = ()
-    summary: str | None = ""
-    affected: tuple[_Affected, ...] | None = ()
-    severity: tuple[_Severity, ...] | None = ()
-    database_specific: Any = None
-
-
-class Database(msgspec.Struct, frozen=True, kw_only=True):
-    """Entries that name a package of an image."""
-
-    advisories: tuple[Advisory, ...]
-    entries: int
-    """All that were read."""
-    newest: str
-    """When the newest of all entries was changed: how old the export is."""
-    bad: tuple[str, ...]
-    """Files that are no entries."""
-    ecosystems: tuple[str, ...]
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,88 +43,6 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     modified: str
 
 
-def read_database(path: Path, names: Iterable[tuple[str, str]]) -> Database:
-    """Return the entries of an export that name one of the packages.
-
-    Args:
-        path: a zip archive, a folder or one file, of JSON files with one entry each.
-        names: ecosystem without its release, and name, of the packages that matter.
-
-    Raises:
-        SourceError: there is nothing there, it cannot be read, or nothing in it is an entry.
-    """
-    wanted = frozenset(names)
-    decoder = msgspec.json.Decoder(Advisory)
-    kept: list[Advisory] = []
-    bad: list[str] = []
-    ecosystems: set[str] = set()
-    newest, count = "", 0
-    for name, data in _files(path):
-        try:
-            advisory = decoder.decode(data)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            bad.append(name)
-            continue
-        count += 1
-        newest = max(newest, advisory.modified)
-        named = [each.package for each in advisory.affected or () if each.package]
-        found = {(_family(each.ecosystem), _plain(each)) for each in named}
-        ecosystems |= {ecosystem for ecosystem, _name in found}
-        if not advisory.withdrawn and not wanted.isdisjoint(found):
-            kept.append(advisory)
-    if not count:
-        said = f"; {bad[0]} is none" if bad else ""
-        raise SourceError(
-            f"{path}: no entry of an OSV database{said}",
-            hint="an export is a zip archive or a folder of JSON files, one for each ecosystem",
-        )
-    return Database(
-        advisories=tuple(kept),
-        entries=count,
-        newest=newest,
-        bad=tuple(sorted(bad)),
-        ecosystems=tuple(sorted(ecosystems)),
-    )
-
-
-def _files(path: Path) -> Iterator[tuple[str, bytes]]:
-    try:
-        if path.is_dir():
-            # Several ecosystems are several archives in one folder.
-            for each in sorted(path.rglob("*")):
-                if each.suffix == ".zip" and each.is_file():
-                    yield from _zipped(each)
-                elif each.suffix == ".json" and each.is_file():
-                    yield str(each.relative_to(path)), _read(each)
-        elif zipfile.is_zipfile(path):
-            yield from _zipped(path)
-        else:
-            yield path.name, _read(path)
-    except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
-        raise SourceError(f"{path}: cannot be read: {error}") from error
-
-
-def _zipped(path: Path) -> Iterator[tuple[str, bytes]]:
-    with zipfile.ZipFile(path) as archive:
-        for item in archive.infolist():
-            if not item.filename.endswith(".json"):
-                continue
-            with archive.open(item) as file:
-                # Not by what the archive says of its size: it may say anything.
-                data = file.read(LARGEST + 1)
-            yield item.filename, data if len(data) <= LARGEST else b""
-
-
-def _read(path: Path) -> bytes:
-    with path.open("rb") as file:
-        data = file.read(LARGEST + 1)
-    return data if len(data) <= LARGEST else b""
-
-
-def _family(ecosystem: str) -> str:
-    return ecosystem.partition(":")[0]
-
-
 def packages_by_name(inventory: Inventory) -> dict[tuple[str, str], list[Package]]:
     """Return the packages that the database may know, by ecosystem and name; a deb is known by its source package."""
     found: dict[tuple[str, str], list[Package]] = {}
@@ -200,7 +62,7 @@ def find_vulnerable(inventory: Inventory, database: Database) -> tuple[Finding, 
     for advisory in database.advisories:
         for affected in advisory.affected or ():
             named = affected.package
-            for package in there.get((_family(named.ecosystem), _plain(named)), ()) if named else ():
+            for package in there.get((family(named.ecosystem), plain_name(named)), ()) if named else ():
                 if named and _same_release(named.ecosystem, package) and _concerned(affected, package):
                     finding = _finding(advisory, affected, package)
                     found.setdefault((finding.id, finding.key), finding)
@@ -209,14 +71,6 @@ def find_vulnerable(inventory: Inventory, database: Database) -> tuple[Finding, 
 
 def _rank(finding: Finding) -> int:
     return SEVERITIES.index(finding.severity) if finding.severity else len(SEVERITIES)
-
-
-def _plain(named: _Named) -> str:
-    if named.ecosystem != "PyPI":
-        return named.name
-    from packaging.utils import canonicalize_name
-
-    return canonicalize_name(named.name)
 
 
 def _same_release(ecosystem: str, package: Package) -> bool:
@@ -242,7 +96,7 @@ def _order(package: Package) -> tuple[str, Order]:
     return package.version, PythonVersion
 
 
-def _concerned(affected: _Affected, package: Package) -> bool:
+def _concerned(affected: Affected, package: Package) -> bool:
     version, order = _order(package)
     if version in (affected.versions or ()):
         return True
@@ -262,7 +116,7 @@ def _equal(own: Any, text: str, order: Order) -> bool:
         return False
 
 
-def _in_range(own: Any, one: _Range, order: Order) -> bool:
+def _in_range(own: Any, one: Range, order: Order) -> bool:
     """Return whether a version lies in a range: the last event at or below it decides, as OSV's evaluation does."""
     events = []
     for event in one.events:
@@ -293,7 +147,7 @@ class _Key:
         return self._value is not None and other._value is not None and bool(self._value < other._value)
 
 
-def _finding(advisory: Advisory, affected: _Affected, package: Package) -> Finding:
+def _finding(advisory: Advisory, affected: Affected, package: Package) -> Finding:
     vector, score = _score((*(affected.severity or ()), *(advisory.severity or ())))
     word = _word(affected.ecosystem_specific) or _word(affected.database_specific) or _word(advisory.database_specific)
     by_score = next((name for least, name in _LIMITS if score is not None and score >= least), "")
@@ -322,7 +176,7 @@ def _word(specific: Any) -> str:
     return word if word in SEVERITIES else ""
 
 
-def _score(severities: Iterable[_Severity]) -> tuple[str, float | None]:
+def _score(severities: Iterable[Severity]) -> tuple[str, float | None]:
     """Return the newest vector that can be read, with its base score."""
     from cvss import CVSS2, CVSS3, CVSS4
     from cvss.exceptions import CVSSError
@@ -339,7 +193,7 @@ def _score(severities: Iterable[_Severity]) -> tuple[str, float | None]:
     return "", None
 
 
-def _fixed(affected: _Affected, package: Package) -> tuple[str, ...]:
+def _fixed(affected: Affected, package: Package) -> tuple[str, ...]:
     version, order = _order(package)
     found = {}
     for one in affected.ranges or ():

@@ -76,6 +76,7 @@ def snapshot(files: Mapping[str, Any], *, identity: str = ID, **config: Any) -> 
         architecture="x86_64",
         config=Config(**config),
         layers=(),
+        identity="sha256:" + "cd" * 32,
         entries=entries,
         texts=texts,
         left_out=left_out,

@@ -17,15 +17,15 @@ from typing import Dict, List
 
 def holds(path: str) -> bool:
     """Return whether a layer has something at a path; links on the way are not followed, they may lead anywhere."""
-    at = ""
-    for part in [each for each in path.split("/") if each]:
-        at = at + "/" + part
-        try:
-            info = os.lstat(at)
-        except OSError:
+    above = os.path.dirname(path)
+    while above != "/":
+        if os.path.islink(above):
             return False
-        if stat.S_ISLNK(info.st_mode) and at != path:
-            return False
+        above = os.path.dirname(above)
+    try:
+        info = os.lstat(path)
+    except OSError:
+        return False
     return not (stat.S_ISCHR(info.st_mode) and info.st_rdev == 0)
 
 

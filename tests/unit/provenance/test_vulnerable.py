@@ -11,8 +11,9 @@ import pytest
 from support.snapshots import STATUS, distribution, inventory, toy_files
 
 from builder.errors import SourceError
+from builder.provenance.osv import read_database
 from builder.provenance.terms import broken, data_notices
-from builder.provenance.vulnerable import Finding, find_vulnerable, packages_by_name, read_database
+from builder.provenance.vulnerable import Finding, find_vulnerable, packages_by_name
 
 V3 = "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H"
 
@@ -128,7 +129,7 @@ def test_an_archive_a_folder_of_archives_and_one_file(tmp_path: Path) -> None:
 def test_files_that_are_no_entries_are_counted_and_a_bomb_is_not_unpacked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("builder.provenance.vulnerable.LARGEST", 1000)
+    monkeypatch.setattr("builder.provenance.osv.LARGEST", 1000)
     with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("good.json", json.dumps(entry("A", "PyPI", "numbers", between(("introduced", "0")))))
         archive.writestr("bomb.json", " " * 1_000_000)
