@@ -122,9 +122,9 @@ def _gitlab_job(
     return {**job, "variables": variables}
 
 
-def _texts(values: Mapping[str, Any]) -> Iterable[tuple[str, str | list[str]]]:
+def _texts(values: Mapping[str, Any]) -> Iterable[tuple[str, str | Sequence[str]]]:
     for key, value in values.items():
-        listed = isinstance(value, list) and all(isinstance(item, str) for item in value)
+        listed = isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
         if (isinstance(value, str) or listed) and key not in ("runner", "name", "no_minutes", "change"):
             yield ("builds", value) if key == "script" else (key, value)
 
