@@ -46,14 +46,16 @@ class Digester:
     """The digests of many plans: a stage that several have is rendered once."""
 
     templates: Mapping[str, str]
-    _own: dict[bytes, tuple[bytes, bytes]] = field(default_factory=dict, repr=False)
-    """Digests of a stage's instructions and of its whole text, by all that its template may see."""
+    _own: dict[bytes, bytes] = field(default_factory=dict, repr=False)
+    """The digest of a stage's instructions, by all that its template may see."""
+    _whole: dict[bytes, bytes] = field(default_factory=dict, repr=False)
+    """That of its whole text: only who asks for files pays for it."""
 
     def digests(self, plan: Plan) -> dict[str, str]:
         """Return what `stage_digests` does."""
         found: dict[str, str] = {}
         for stage in plan.stages:
-            whole = hashlib.sha256(self._of(stage)[0])
+            whole = hashlib.sha256(self._of(stage))
             for extra in _beside(plan, stage):
                 whole.update(b"\0input\0" + extra)
             for need in dict.fromkeys((stage.base, *stage.uses)):
@@ -67,18 +69,25 @@ class Digester:
         """Return a digest of the Dockerfile's text, comments and all: two are equal where the rendered files are."""
         whole = hashlib.sha256(render_header(plan, self.templates).encode())
         for stage in plan.stages:
-            whole.update(self._of(stage)[1])
+            key = _seen(stage)
+            if key not in self._whole:
+                text = spaced(render_stage(stage, self.templates))
+                self._whole[key] = hashlib.sha256(text.encode()).digest()
+            whole.update(self._whole[key])
         return whole.hexdigest()
 
-    def _of(self, stage: StageSpec) -> tuple[bytes, bytes]:
-        key = msgspec.json.encode((stage.name, stage.template, stage.base, stage.inputs))
+    def _of(self, stage: StageSpec) -> bytes:
+        key = _seen(stage)
         known = self._own.get(key)
         if known is None:
-            text = render_stage(stage, self.templates)
-            read = f"{_FORM}\n{instructions(text)}"
-            known = hashlib.sha256(read.encode()).digest(), hashlib.sha256(spaced(text).encode()).digest()
-            self._own[key] = known
+            text = f"{_FORM}\n{instructions(render_stage(stage, self.templates))}"
+            known = self._own[key] = hashlib.sha256(text.encode()).digest()
         return known
+
+
+def _seen(stage: StageSpec) -> bytes:
+    """Return all that a stage's template may see."""
+    return msgspec.json.encode((stage.name, stage.template, stage.base, stage.inputs))
 
 
 def _beside(plan: Plan, stage: StageSpec) -> Iterable[bytes]:
@@ -115,11 +124,18 @@ def instructions(text: str) -> str:
 def _after_heredocs(text: str, line: str, stop: int) -> int:
     """Return where the last line of the heredocs ends that a line begins; `stop` is where that line ends."""
     for match in _HEREDOC.finditer(line):
-        dash = "\t*" if match["dash"] else ""
-        found = re.compile(f"^{dash}{match['word']}$", re.MULTILINE).search(text, stop + 1)
-        if found is None:
+        word = match["word"]
+        if not match["dash"]:
+            # The usual kind, and the quick way.
+            found = text.find(f"\n{word}\n", stop)
+            if found < 0:
+                return len(text)
+            stop = found + 1 + len(word)
+            continue
+        last = re.compile(f"^\t*{word}$", re.MULTILINE).search(text, stop + 1)
+        if last is None:
             return len(text)
-        stop = found.end()
+        stop = last.end()
     return stop
 
 
