@@ -69,6 +69,8 @@ class Choices:
     """Whether the result becomes an image of the engine; else it stays in the builder's cache, for a push."""
     cache_from: tuple[str, ...] = ()
     """BuildKit's words for caches to read."""
+    context: Path | None = None
+    """An empty folder in place of a temporary one: buildx's Kubernetes driver chooses a pod by the context's path."""
 
     @property
     def elsewhere(self) -> bool:
@@ -126,7 +128,7 @@ def build_command(
     elif choices.again:
         words += ["--no-cache-filter", ",".join(choices.again)]
     words += ["--metadata-file", str(folder / "metadata.json"), "--file", str(folder / "Dockerfile")]
-    return (*words, str(folder / "context"))
+    return (*words, str(choices.context or folder / "context"))
 
 
 def _labels(plan: Plan, choices: Choices) -> Iterator[str]:

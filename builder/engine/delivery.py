@@ -12,6 +12,7 @@ from builder.engine.attest import check_attest
 from builder.engine.build import StageFailedError
 from builder.engine.builders import base_layout, find_builder
 from builder.engine.command import Choices, target_of
+from builder.engine.folders import cache_folder, make_folder
 from builder.engine.host import Facts
 from builder.engine.patience import passes
 from builder.engine.push import Pushed, Way, check_export, export_cache, push
@@ -93,6 +94,9 @@ def prepared(
     if choices.elsewhere:
         choices = replace(_with_layouts(plan, choices, way), load=not delivery.push)
         _check_kind(choices, facts)
+    if choices.builder and choices.builder.driver == "kubernetes":
+        # Images of one platform share most stages: they meet in the pod that has them.
+        choices = replace(choices, context=make_folder(cache_folder() / "contexts" / plan.platform.name))
     own, others = _keys(plan, choices, choices.architecture(facts), siblings)
     cache_from = tuple(
         word for text in delivery.cache_from for word in cache_source(text, (own, *others), offline=choices.offline)

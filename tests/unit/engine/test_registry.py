@@ -222,6 +222,20 @@ def test_a_build_elsewhere_is_pushed_from_there(tmp_path: Path, monkeypatch: pyt
     assert "--load" in build_command(plan, choices, folder=tmp_path)
 
 
+def test_images_of_a_platform_meet_in_one_pod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Kubernetes driver goes by the context's path, which is a temporary folder's everywhere else."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    plan = toy_plan(stage("image"))
+    inspected = INSPECTED.replace("remote", "kubernetes").encode()
+    runner = RecordingRunner(answers={("docker", "buildx", "inspect"): Result(0, inspected)})
+    way = Way(runner=runner, engine=FakeEngine())  # type: ignore[arg-type]
+    choices, _ = prepared(plan, Choices(), Delivery(builder="farm"), way=way)
+    contexts = {build_command(plan, choices, folder=tmp_path / name)[-1] for name in ("one", "two")}
+    (context,) = contexts
+    assert context.endswith("/contexts/plat")
+    assert list(Path(context).iterdir()) == []
+
+
 class Registry(RecordingRunner):
     """Answers `imagetools` out of what it holds by name."""
 
