@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from builder.cli.live import HEARTBEAT, LATE, STYLES, describe, human_seconds
+from builder.cli.live import HEARTBEAT, STYLES, Redrawn, describe, human_seconds
 from builder.fleet.runs import EXPORT
 
 if TYPE_CHECKING:
-    from rich.live import Live
-
     from builder.engine.state import StageView
     from builder.engine.works import ImageView, Work
 
@@ -159,27 +157,15 @@ class RichMany(ManyView):
     """A table that is drawn again in place: one line an image, and the sum."""
 
     def __init__(self) -> None:
-        self._start = time.time()
-        self._live: Live | None = None
-        self._drawn = 0.0
+        self._place = Redrawn()
 
     def update(self, views: tuple[ImageView, ...], now: float) -> None:
-        """Draw the table again, at most ten times a second."""
-        if now - self._start < LATE or now - self._drawn < 0.1:
-            return
-        self._drawn = now
-        table = self.table(views, now)
-        if self._live is None:
-            from rich.live import Live
-
-            self._live = Live(table, auto_refresh=False, transient=True)
-            self._live.start()
-        self._live.update(table, refresh=True)
+        """Draw the table again."""
+        self._place.draw(lambda: self.table(views, now), now)
 
     def close(self) -> None:
         """Take the table away: the summary follows."""
-        if self._live is not None:
-            self._live.stop()
+        self._place.close()
 
     def table(self, views: tuple[ImageView, ...], now: float) -> Any:
         """Return the table as rich draws it."""
@@ -206,7 +192,7 @@ class RichMany(ManyView):
                 Text(str(view.count("cached") or "")),
                 what,
             )
-        table.add_row(*_sum(views, len(views) - len(shown), now - self._start))
+        table.add_row(*_sum(views, len(views) - len(shown), now - self._place.start))
         return table
 
 

@@ -11,11 +11,13 @@ import typer
 from builder.fleet.words import human_seconds
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rich.live import Live
 
     from builder.engine.state import BuildState, StageView
 
-__all__ = ["Say", "View", "describe", "human_bytes", "human_seconds", "make_view"]
+__all__ = ["Redrawn", "Say", "View", "describe", "human_bytes", "human_seconds", "make_view"]
 
 HEARTBEAT = 15.0
 LATE = 0.7
@@ -128,20 +130,20 @@ class JsonView:
         """Nothing to leave behind."""
 
 
-class RichView:
-    """A table that is drawn again in place: one line a stage, and the total."""
+class Redrawn:
+    """Something that is drawn again in place, at most ten times a second; nothing of a build that is over at once."""
 
     def __init__(self) -> None:
-        self._start = time.time()
+        self.start = time.time()
         self._live: Live | None = None
         self._drawn = 0.0
 
-    def update(self, state: BuildState, now: float) -> None:
-        """Draw the table again, at most ten times a second."""
-        if now - self._start < LATE or now - self._drawn < 0.1:
+    def draw(self, make: Callable[[], Any], now: float) -> None:
+        """Draw what `make` returns, if it is time."""
+        if now - self.start < LATE or now - self._drawn < 0.1:
             return
         self._drawn = now
-        table = self._table(state.views(now), now)
+        table = make()
         if self._live is None:
             from rich.live import Live
 
@@ -150,9 +152,24 @@ class RichView:
         self._live.update(table, refresh=True)
 
     def close(self) -> None:
-        """Take the table away: the record's own table follows."""
+        """Take it away: what a build ends with follows."""
         if self._live is not None:
             self._live.stop()
+
+
+class RichView:
+    """A table that is drawn again in place: one line a stage, and the total."""
+
+    def __init__(self) -> None:
+        self._place = Redrawn()
+
+    def update(self, state: BuildState, now: float) -> None:
+        """Draw the table again."""
+        self._place.draw(lambda: self._table(state.views(now), now), now)
+
+    def close(self) -> None:
+        """Take the table away."""
+        self._place.close()
 
     def _table(self, views: tuple[StageView, ...], now: float) -> Any:
         from rich.table import Table
@@ -168,7 +185,7 @@ class RichView:
             table.add_row(Text(view.name), Text(view.state, style), Text(describe(view), style))
         ended = sum(1 for view in views if view.state in ("done", "cached"))
         table.add_row(
-            Text(f"{ended}/{len(views)} stages", "bold"), Text(""), Text(human_seconds(now - self._start), "bold")
+            Text(f"{ended}/{len(views)} stages", "bold"), Text(""), Text(human_seconds(now - self._place.start), "bold")
         )
         return table
 

@@ -57,7 +57,7 @@ def test_the_table_shows_log_lines_as_they_are(
     assert capsys.readouterr().out == ""
     view.update(running(), 12.0)
     view.close()
-    assert view._live is not None
+    assert view._place._live is not None
     from rich.console import Console
 
     console = Console(width=100)
