@@ -36,9 +36,9 @@ __all__ = [
 
 Kind = Literal["record", "log", "profile", "cache", "remains"]
 HOUR = 3600.0
-DRAFT = re.compile(r"\.(?:context-|export-|new-|pack-|record\.json\.[0-9]+\Z)")
+DRAFT = re.compile(r"\.(?:context-|export-|layout-|new-|pack-|record\.json\.[0-9]+\Z)")
 """Names that folders and files have until they are complete; see builder/source/disk.py for those of a store."""
-CACHES = ("bench", "contents", "contexts", "packs", "trees")
+CACHES = ("bases", "bench", "contents", "contexts", "packs", "trees")
 """Folders below the cache folder that are made again when they are missing. A store is none: `drivebuild store gc`."""
 TEMPORARY = "drivebuild-"
 
