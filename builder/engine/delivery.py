@@ -96,7 +96,7 @@ def prepared(
         _check_kind(choices, facts)
     if choices.builder and choices.builder.driver == "kubernetes":
         # Images of one platform share most stages: they meet in the pod that has them.
-        choices = replace(choices, context=make_folder(cache_folder() / "contexts" / plan.platform.name))
+        choices = replace(choices, context=make_folder(cache_folder() / "empty" / plan.platform.name))
     own, others = _keys(plan, choices, choices.architecture(facts), siblings)
     cache_from = tuple(
         word for text in delivery.cache_from for word in cache_source(text, (own, *others), offline=choices.offline)

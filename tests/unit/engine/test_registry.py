@@ -232,7 +232,7 @@ def test_images_of_a_platform_meet_in_one_pod(tmp_path: Path, monkeypatch: pytes
     choices, _ = prepared(plan, Choices(), Delivery(builder="farm"), way=way)
     contexts = {build_command(plan, choices, folder=tmp_path / name)[-1] for name in ("one", "two")}
     (context,) = contexts
-    assert context.endswith("/contexts/plat")
+    assert context.endswith("/empty/plat")
     assert list(Path(context).iterdir()) == []
 
 
