@@ -188,7 +188,7 @@ def _together(proposal: Proposal, bench: Bench) -> tuple[str, ...]:
 def _locks(catalog: Catalog, model: str, resolve: Callable[[LockInput], tuple[str, ...]]) -> _Locks:
     """Resolve the locks anew, all or those of one model, and return what would change."""
     from builder.plan.requirements import lock_inputs
-    from builder.source.lock import changes
+    from builder.source.lock import changes, only_back
     from builder.source.parallel import run_all
     from builder.source.propose import LockChange
 
@@ -211,7 +211,7 @@ def _locks(catalog: Catalog, model: str, resolve: Callable[[LockInput], tuple[st
         name = f"locks/{item.path}"
         if isinstance(answer, SourceError):
             missed[name] = answer.message
-        elif lines := changes(catalog.locks.get(item.path, ""), answer):
+        elif (lines := changes(before := catalog.locks.get(item.path, ""), answer)) and not only_back(before, answer):
             changed[item] = answer
             found.append(LockChange(path=name, changes=lines))
         else:

@@ -10,13 +10,15 @@ from datetime import date, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from packaging.version import Version
+
 from builder.errors import PlanError, SourceError
 from builder.plan.locks import Pinned, parse_lock
 from builder.plan.requirements import INSTALLER, LockInput
 from builder.source.lockcut import cut
 from builder.source.tree import write_text
 
-__all__ = ["changes", "find_uv", "lock_text", "resolve", "stale", "write_lock"]
+__all__ = ["changes", "find_uv", "lock_text", "only_back", "resolve", "stale", "write_lock"]
 
 Run = Callable[[tuple[str, ...]], tuple[int, str]]
 """Runs a command and returns its exit status and its output; builder/engine/process.py has it."""
@@ -109,6 +111,21 @@ def changes(before: str, lines: tuple[str, ...]) -> tuple[str, ...]:
         elif set(old[name][1]) != set(new[name][1]):
             found.append(f"{name} {new[name][0]}: another file of the same version")
     return tuple(found)
+
+
+def only_back(before: str, lines: tuple[str, ...]) -> bool:
+    """Return whether all that newly resolved lines change in a lock's text are versions, each to an older one.
+
+    So it is when a lock has what is younger than the day that bounds the new resolution.
+    """
+    old, new = _pinned(before), parse_lock("\n".join(lines), "resolved")
+    moved = [(old[name][0], new[name][0]) for name in old.keys() & new.keys() if old[name][0] != new[name][0]]
+    others = old.keys() ^ new.keys() or [name for name in old.keys() & new.keys() if _other_file(old[name], new[name])]
+    return bool(moved) and not others and all(Version(after) < Version(version) for version, after in moved)
+
+
+def _other_file(old: tuple[str, tuple[str, ...]], new: tuple[str, tuple[str, ...]]) -> bool:
+    return old[0] == new[0] and set(old[1]) != set(new[1])
 
 
 def _pinned(text: str) -> Pinned:

@@ -109,7 +109,8 @@ def _move(move: Move, most: int) -> Iterator[str]:
         yield from ("", f"{between.ahead} commit{'s' * (between.ahead != 1)}:")
         yield from _block([*(f"{one.id} {one.day} {one.title}"[:120] for one in between.commits[:most]), *rest])
     if verdict.files is not None:
-        yield from ("", f"{verdict.files} files changed, {len(verdict.touched)} of them under steps of the recipes.")
+        files = f"{verdict.files} file{'s' * (verdict.files != 1)} changed"
+        yield from ("", f"{files}, {len(verdict.touched)} of them under steps of the recipes.")
     if verdict.touched:
         yield from _block(_cut([line for one in verdict.touched for line in (one.path, *_indented(one.steps))], most))
     yield from ("", _said(move))

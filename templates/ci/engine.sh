@@ -5,8 +5,11 @@ set -euo pipefail
 if [ "${RUNNER_ENVIRONMENT:-}" = github-hosted ]; then
     sudo rm -rf /usr/local/lib/android /usr/share/dotnet /usr/share/swift /usr/local/.ghcup /opt/ghc \
         /opt/hostedtoolcache/CodeQL
-    settings=$(sudo cat /etc/docker/daemon.json 2> /dev/null || echo '{}')
-    jq '.features["containerd-snapshotter"] = true' <<< "$settings" | sudo tee /etc/docker/daemon.json > /dev/null
+    sudo python3 -c 'import json, pathlib
+path = pathlib.Path("/etc/docker/daemon.json")
+settings = json.loads(path.read_text()) if path.exists() else {}
+settings.setdefault("features", {})["containerd-snapshotter"] = True
+path.write_text(json.dumps(settings))'
     sudo systemctl restart docker
 fi
 df -h / | tail -n 1

@@ -7,7 +7,7 @@ if git diff --cached --name-only | grep -Ev "^($folders)/"; then
     echo "the change touches files that no proposal touches; see above" >&2
     exit 1
 fi
-title=$(jq --raw-output .title out/proposal.json)
+title=$(python3 -c 'import json; print(json.load(open("out/proposal.json"))["title"])')
 git -c "user.name=$GIT_NAME" -c "user.email=$GIT_EMAIL" commit --quiet --message "$title"
 gh auth setup-git
 git push --force origin "HEAD:refs/heads/$DRIVEBUILD_BRANCH"

@@ -8,7 +8,7 @@ if [ -n "${DRIVEBUILD_MODEL:-}" ]; then
 fi
 mkdir -p out
 drivebuild "${words[@]}" > out/proposal.json
-jq --raw-output .body out/proposal.json > out/body.md
+python3 -c 'import json; print(json.load(open("out/proposal.json"))["body"])' > out/body.md
 drivebuild render
 drivebuild lock --check
 git add --all -- . ':!out'

@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
 # What the job did, from its build records, on the run's page.
 set -euo pipefail
-shopt -s nullglob globstar
-{
-    echo '| image | outcome | minutes | stages run | cached | digest |'
-    echo '| --- | --- | --- | --- | --- | --- |'
-    for record in out/state/**/record.json; do
-        jq --raw-output '[.tag, .outcome, (.seconds / 6 | round / 10 | tostring),
-            ([.stages[] | select(.state == "done")] | length | tostring),
-            ([.stages[] | select(.state == "cached")] | length | tostring), .digest[0:19]]
-            | "| `\(.[0])` | \(.[1:5] | join(" | ")) | `\(.[5])` |"' "$record"
-    done
-} >> "$GITHUB_STEP_SUMMARY"
+python3 - >> "$GITHUB_STEP_SUMMARY" << 'END'
+import json
+import pathlib
+
+print("| image | outcome | minutes | stages run | cached | digest |")
+print("| --- | --- | --- | --- | --- | --- |")
+for path in sorted(pathlib.Path("out/state").rglob("record.json")):
+    record = json.loads(path.read_text())
+    states = [stage["state"] for stage in record["stages"]]
+    counts = states.count("done"), states.count("cached")
+    cells = [f"`{record['tag']}`", record["outcome"], round(record["seconds"] / 60, 1), *counts, f"`{record['digest'][:19]}`"]
+    print("|", " | ".join(map(str, cells)), "|")
+END

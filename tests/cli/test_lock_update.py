@@ -123,7 +123,7 @@ def test_a_move_that_fits_is_shown_with_log_files_and_diff_and_nothing_is_writte
     text = proposed()
     assert f"`{world.tree_pin[:12]}` | `{new[:12]}` | 3 | all 1 fit |" in text
     assert re.search(r"[0-9a-f]{7,} 2024-01-01 f.py as it was\n[0-9a-f]{7,} 2024-01-01 second of two\n", text)
-    assert "1 files changed, 0 of them under steps of the recipes." in text
+    assert "1 file changed, 0 of them under steps of the recipes." in text
     assert re.search(rf"^-.*{world.tree_pin}.*\n\+.*{new}", text, re.MULTILINE)
     assert world.texts() == before
 
@@ -263,6 +263,26 @@ def test_new_versions_are_listed_and_written_with_the_commits(world: World, monk
     assert as_data("--write", "--exclude-newer", "2026-01-31")["title"] == "Update 1 package"
     assert "einops==0.8.1" in lock.read_text()
     assert "Nothing newer than 2026-01-31" in lock.read_text()
+
+
+def test_a_bound_of_time_takes_no_version_back(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = world.recipes / "locks/plat/toy.x86_64.txt"
+    lock.parent.mkdir(parents=True)
+    lock.write_text(f"# head\n# inputs: x\neinops==0.10{HASH}\ntqdm==4.2{HASH}\n")
+
+    def resolved(*lines: str) -> list[dict[str, Any]]:
+        def resolve(wanted: LockInput, *_: object, **__: object) -> tuple[str, ...]:
+            return tuple(f"{line}{HASH}" for line in lines) if wanted.path == "plat/toy.x86_64.txt" else ()
+
+        monkeypatch.setattr("builder.source.lock.resolve", resolve)
+        found: list[dict[str, Any]] = as_data()["locks"]
+        return found
+
+    assert resolved("einops==0.9", "tqdm==4.2") == []
+    # With something new in it, the lock is what resolving gives, and the step back is shown.
+    (change,) = resolved("einops==0.9", "tqdm==4.3")
+    assert change["changes"] == ["einops 0.10 -> 0.9", "tqdm 4.2 -> 4.3"]
+    assert resolved("einops==0.9") != []
 
 
 def test_one_that_does_not_answer_does_not_hide_the_others(world: World) -> None:
