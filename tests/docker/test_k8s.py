@@ -25,7 +25,7 @@ pytestmark = pytest.mark.docker
 
 PLATFORM = "debian-12-cpu"
 ENVIRONMENTS = ("drivebuild/streampetr:debian-12-cpu-stock", "drivebuild/streampetr:debian-12-cpu-stock-env")
-LONG = 240.0
+LONG = 900.0
 """Seconds after which something hangs: torch alone takes some to be imported on two processors, four times."""
 Start = Callable[..., Cluster]
 
