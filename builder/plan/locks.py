@@ -39,6 +39,7 @@ _LINE = re.compile(
 )
 
 Pinned = Mapping[str, tuple[str, tuple[str, ...]]]
+_Item = tuple[str, tuple[str, tuple[str, ...]]]
 """Version and sha256 hashes by normalised name."""
 
 
@@ -94,6 +95,13 @@ def merged(locks: Mapping[str, Pinned], order: Sequence[str]) -> tuple[str, ...]
 
     A line that does not hold for every architecture carries a marker.
     """
+    # Most are those of a platform, and the same for every model.
+    return _merged(tuple((architecture, tuple(lock.items())) for architecture, lock in locks.items()), tuple(order))
+
+
+@lru_cache(maxsize=8192)
+def _merged(items: tuple[tuple[str, tuple[_Item, ...]], ...], order: tuple[str, ...]) -> tuple[str, ...]:
+    locks = {architecture: dict(members) for architecture, members in items}
     names = sorted({name for lock in locks.values() for name in lock})
     lines: list[str] = []
     for name in names:
