@@ -105,6 +105,9 @@ class PlainMany(ManyView):
 
         told: set[str] = set()
         for view in views:
+            if view.state == "pushing":
+                told.add(view.name)
+                self._say(now, f"  ... {view.name} pushing: {printable(view.note)[:SHOWN]}")
             busy = view.busy if view.state == "building" else None
             if busy is None:
                 continue

@@ -61,6 +61,8 @@ def test_a_sign_of_life_names_what_is_busy(capsys: pytest.CaptureFixture[str], m
     shown.update((view("a", "building", busy), view("b", "building", busy)), 1e10)
     said = capsys.readouterr().out
     assert said.count("... wheel: step 1/2, 1 min 1 s: cc \\x1b[2J") == 1
+    shown.update((view("a", "pushing", note="registry.example: try 2 of 6 in 2 s"),), 1e10)
+    assert "... a pushing: registry.example: try 2 of 6 in 2 s" in capsys.readouterr().out
 
 
 def test_every_change_is_one_json_object(capsys: pytest.CaptureFixture[str]) -> None:
