@@ -12,6 +12,8 @@ from builder.cli.building import CaBundle, Jobs, Offline, Sources, Stored, Words
 from builder.cli.live import human_bytes
 from builder.cli.main import Settings, app
 from builder.cli.options import AcceptBisheng, AcceptCann, AsJson, Platform, Variant, accepted
+from builder.cli.profiled import with_profile
+from builder.cli.push import BuilderName
 from builder.errors import BuildError, DriftError, UsageError
 from builder.signals import ends_like_ctrl_c
 
@@ -32,12 +34,20 @@ ROOM = 1.5
 @app.command()
 def reproduce(
     context: typer.Context,
-    image: Annotated[str, typer.Argument(metavar="IMAGE|MODEL", help="An image that was built here, or its model.")],
+    image: Annotated[
+        str,
+        typer.Argument(
+            metavar="IMAGE|MODEL", help="An image that was built here, or its model; an archive, too, to compare."
+        ),
+    ],
     platform: Platform = "",
     variant: Variant = "",
     until: Annotated[str, typer.Option("--until", metavar="STAGE", help="With MODEL: the image of this stage.")] = "",
     against: Annotated[
-        str, typer.Option("--against", metavar="IMAGE", help="Build nothing; compare with this image.")
+        str,
+        typer.Option(
+            "--against", metavar="IMAGE|FILE", help="Build nothing; compare with this image, or with an archive of one."
+        ),
     ] = "",
     stage: Annotated[
         list[str] | None,
@@ -48,6 +58,7 @@ def reproduce(
     digests: Annotated[
         bool, typer.Option("--digests", help="Build nothing; print the digest of each layer's content.")
     ] = False,
+    builder: BuilderName = "",
     keep: Annotated[bool, typer.Option("--keep", help=f"Keep the second image, as IMAGE{SUFFIX}.")] = False,
     report: Annotated[
         Path | None, typer.Option("--report", metavar="FILE", help="Write every difference to this file, as JSON.")
@@ -92,7 +103,7 @@ def reproduce(
         if against:
             found = _compared(engine, tag, against, plan=None)
         else:
-            found = _again(settings, engine, tag, words, tuple(stage or ()), keep=keep)
+            found = _again(settings, engine, tag, words, tuple(stage or ()), builder=builder, keep=keep)
     if report is not None:
         _write(report, as_data(found))
     if as_json:
@@ -127,7 +138,14 @@ def _tag(settings: Settings, image: str, *, platform: str, variant: str, until: 
 
 
 def _again(
-    settings: Settings, engine: Engine, tag: str, words: Words, stages: tuple[str, ...], *, keep: bool
+    settings: Settings,
+    engine: Engine,
+    tag: str,
+    words: Words,
+    stages: tuple[str, ...],
+    *,
+    builder: str,
+    keep: bool,
 ) -> Comparison:
     """Build an image once more, compare both, and remove the second unless it is to be kept."""
     from builder.engine.snapshot import read_dockerfile
@@ -146,7 +164,7 @@ def _again(
     _check_room(engine, tag)
     second = _second_name(tag)
     try:
-        _build(settings, engine, plan, read_dockerfile(tag), kept, words, second=second, stages=stages)
+        _build(settings, engine, plan, read_dockerfile(tag), kept, words, second=second, stages=stages, builder=builder)
         return _compared(engine, tag, second, plan=plan)
     finally:
         if not keep and engine.image(second) is not None:
@@ -208,21 +226,30 @@ def _build(
     *,
     second: str,
     stages: tuple[str, ...],
+    builder: str,
 ) -> None:
     from builder.cli.live import make_view
     from builder.cli.supply import supplied
     from builder.engine.build import build
+    from builder.engine.buildlock import alone_with
+    from builder.engine.delivery import Delivery, prepared
     from builder.engine.process import SystemRunner
+    from builder.engine.push import Way
 
     stages = with_dependants(stages, {name: (each.base, *each.uses) for name, each in kept.stages.items()})
     target = "" if kept.target == plan.names[-1] else kept.target
     words = replace(words, until=target, tag=second)
-    choices = replace(choices_of(settings, plan, words), arguments=dict(kept.arguments), again=stages)
+    plan, profiled = with_profile(settings, plan, kept.profile, until=target)
+    choices = replace(
+        choices_of(settings, plan, words), arguments=dict(kept.arguments), again=stages, contexts=profiled
+    )
     runner = SystemRunner()
-    with supplied(settings, plan, wanted_of(choices, words), engine=engine, runner=runner) as supply:
+    alone = alone_with(second, lambda: typer.echo(f"another drivebuild is building {second}; waiting", err=True))
+    with alone, supplied(settings, plan, wanted_of(choices, words), engine=engine, runner=runner) as supply:
+        way = Way(runner=runner, engine=engine, say=lambda line: typer.echo(line, err=True))
+        given, _ = prepared(plan, supplied_with(choices, supply), Delivery(builder=builder), way=way)
         view = make_view(words.progress)
         try:
-            given = supplied_with(choices, supply)
             build(plan, dockerfile, given, runner=runner, engine=engine, observe=view.update)
         finally:
             view.close()
@@ -260,7 +287,7 @@ def _compared(engine: Engine, first: str, second: str, *, plan: Plan | None) -> 
 
 
 def _label(engine: Engine, name: str, label: str) -> str:
-    image = engine.image(name)
+    image = None if Path(name).is_file() else engine.image(name)
     return str((image.config.get("Labels") or {}).get(label, "")) if image else ""
 
 
@@ -268,6 +295,9 @@ def _source(engine: Engine, name: str) -> Source:
     from builder.pieces import Pieces
     from builder.reproduce.read import Source
 
+    archive = Path(name)
+    if archive.is_file():
+        return Source(name, (), lambda: archive.open("rb"))
     image = engine.image(name)
     if image is None:
         raise BuildError(f"there is no image {name}", hint="`docker images` has them all")
@@ -280,6 +310,8 @@ def _side(source: Source, engine: Engine) -> Side:
     from builder.footprint.layers import Made, match_layers
     from builder.reproduce.compare import Side
 
+    if Path(source.name).is_file():
+        return Side(name=source.name, layers=source.read(), ids=())
     image = engine.image(source.name)
     ids = image.layers if image else ()
     history = [Made(text, size) for text, size in engine.history_sizes(source.name)]

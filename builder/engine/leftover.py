@@ -117,8 +117,8 @@ def old_records(builds: Path, times: Times, *, folder_of_image: Iterable[Path]) 
     there = set(folder_of_image)
     for folder in _folders(builds):
         logs = sorted(folder.glob("*.log"), key=lambda path: path.name)
-        if any(held(log) for log in logs[-1:]):
-            # A build is writing it.
+        # A build has the folder's lock from its first step on, and writes the newest log.
+        if any(held(path) for path in (*logs[-1:], folder / "lock") if path.exists()):
             continue
         gone = folder not in there
         for number, log in enumerate(reversed(logs)):

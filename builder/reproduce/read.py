@@ -43,7 +43,8 @@ class Source:
             BuildError: they cannot be read.
         """
         if not self._folders:
-            return read_archive(self._archive(), about_packages)
+            with self._archive() as archive:
+                return read_archive(archive, about_packages)
         try:
             return tuple(Read(*read_folder(folder, about_packages)) for folder in self._folders)
         except OSError as error:
@@ -59,7 +60,8 @@ class Source:
         if not some:
             return tuple(layers)
         if not self._folders:
-            again = read_archive(self._archive(), some.__contains__)
+            with self._archive() as archive:
+                again = read_archive(archive, some.__contains__)
             return tuple(Read(a.layer, {**a.kept, **b.kept}, a.digest) for a, b in zip(layers, again, strict=True))
         return tuple(
             Read(read.layer, {**read.kept, **_contents(folder, read, some)}, read.digest)

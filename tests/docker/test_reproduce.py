@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from support.cli import drivebuild, refused
+from support.ownengine import own_engine
 
 from builder.engine.host import Engine
 from builder.engine.process import SystemRunner
@@ -112,6 +114,49 @@ def test_an_image_is_built_again_by_its_record(engine: Engine, tmp_path: Path, m
         assert "another image" in refused(drivebuild("reproduce", tag), 6)
     finally:
         SystemRunner().run(("docker", "image", "rm", "--force", tag, f"{tag}-reproduced"))
+
+
+TIMED = """\
+FROM scratch AS made
+COPY first /a/b/
+FROM scratch
+COPY --from=made /a /c/d/
+COPY <<EOF /e/f
+text
+EOF
+WORKDIR /g/h
+"""
+
+
+def test_with_containerds_store_two_cold_builds_have_equal_digests(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As docs/reproducible.md says: BuildKit rewrites the times when it writes an OCI archive, and only then."""
+    if os.geteuid() != 0 or not shutil.which("dockerd"):
+        pytest.skip("SKIPPED LOUDLY: needs root and dockerd")
+    (tmp_path / "first").write_text("text")
+    (tmp_path / "Dockerfile").write_text(TIMED)
+    archives = []
+    with own_engine(containerd_store=True, with_registry=False) as own:
+        monkeypatch.setenv("DOCKER_HOST", own.address)
+        for number, rewrite in enumerate((True, True, False)):
+            archives.append(tmp_path / f"{number}.tar")
+            output = f"type=oci,dest={archives[-1]},rewrite-timestamp={str(rewrite).lower()}"
+            os.utime(tmp_path / "first", (2_000_000_000 + number, 2_000_000_000 + number))
+            words = ("buildx", "build", "--no-cache", "--build-arg", "SOURCE_DATE_EPOCH=1609459200", "--output", output)
+            done = own.docker(*words, str(tmp_path))
+            assert done.returncode == 0, done.stderr
+        found = [
+            json.loads(drivebuild("reproduce", str(archives[0]), "--against", str(other), "--json").output)
+            for other in archives[1:]
+        ]
+        # The exporter that would have to unpack what it wrote refuses, which is why drivebuild does not ask for it.
+        refusal = own.docker("buildx", "build", "--output", "type=image,name=x,rewrite-timestamp=true", str(tmp_path))
+    assert [layer["equal"] for layer in found[0]["layers"]] == [True] * 3
+    assert all(layer["same_content"] for layer in found[1]["layers"])
+    assert not any(layer["equal"] for layer in found[1]["layers"])
+    assert [each["same"] for each in found] == [True, True]
+    assert b'conflicts with "unpack"' in refusal.stderr
 
 
 def test_without_a_record_nothing_is_built(engine: Engine) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from builder.engine.buildlock import alone_with
 from builder.engine.leftover import (
     Leftover,
     Times,
@@ -72,6 +73,14 @@ def test_nothing_of_a_build_that_is_running_goes(tmp_path: Path) -> None:
     finally:
         log.close()
     assert names(old_records(tmp_path, OLD, folder_of_image=[])) == {"1.log", "2.log", "record.json"}
+
+
+def test_nothing_of_an_image_goes_that_a_build_has_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    with alone_with("toy:1", lambda: None):
+        written(tmp_path / "drivebuild/builds/toy_1/record.json")
+        assert names(old_records(tmp_path / "drivebuild/builds", OLD, folder_of_image=[])) == set()
+    assert names(old_records(tmp_path / "drivebuild/builds", OLD, folder_of_image=[])) == {"record.json"}
 
 
 def test_a_log_that_a_build_took_meanwhile_stays(tmp_path: Path) -> None:
