@@ -8,10 +8,10 @@ import re
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any, cast
 
 from builder.engine.folders import cache_folder, make_folder
 from builder.engine.host import INSTALL, Engine
@@ -22,6 +22,8 @@ from builder.recipe.suggest import one_of
 __all__ = ["Builder", "base_layout", "find_builder", "parse_builder"]
 
 _MACHINES = {"linux/amd64": "x86_64", "linux/arm64": "aarch64"}
+_STARTED = ("docker-container", "kubernetes")
+"""Drivers that start their BuildKit when it is wanted."""
 _BLOB = re.compile(r"blobs/sha256/(?P<digest>[0-9a-f]{64})")
 
 
@@ -58,12 +60,28 @@ def find_builder(name: str, runner: Runner) -> Builder:
             f"--builder: there is no builder {name!r}", hint=one_of(name, known) or "`docker buildx create`"
         )
     found = parse_builder(said.text)
+    if found.driver in _STARTED and found.status != "running":
+        found = _started(found, runner)
     if found.driver == "remote" and found.status != "running":
-        # The other drivers start theirs when it is needed.
         message = f"builder {found.name}: no BuildKit answers at {_endpoint(said.text)}"
         hint = f"is buildkitd running there, and do its certificates fit? `docker buildx inspect {found.name}`"
         raise BuildError(message, hint=hint)
     return found
+
+
+def _started(found: Builder, runner: Runner) -> Builder:
+    """Start a builder, as a build would: only a running one says for which architectures it is.
+
+    Raises:
+        BuildError: when it does not start.
+    """
+    said = runner.run(("docker", "buildx", "inspect", "--bootstrap", found.name))
+    made = parse_builder(said.text)
+    if said.code != 0 or made.status != "running":
+        tail = "".join(f"\n  | {line}" for line in said.complaint.splitlines()[-5:])
+        hint = f"`docker buildx inspect --bootstrap {found.name}` shows why"
+        raise BuildError(f"builder {found.name}, of the driver {found.driver}, does not start{tail}", hint=hint)
+    return made
 
 
 def parse_builder(text: str) -> Builder:
@@ -126,14 +144,32 @@ def _write(pieces: Iterable[bytes], folder: Path, image: str) -> None:
                 "engines from 25 on can; or push the base to a registry, and name it in `registries` (docs/offline.md)"
             )
             raise BuildError(f"this engine does not save {image} as an OCI layout", hint=hint)
+        _check_whole(beside, json.loads((beside / "index.json").read_bytes()))
         beside.rename(folder)
-    except (OSError, tarfile.TarError) as error:
+    except (OSError, tarfile.TarError, ValueError, LookupError, TypeError, AttributeError) as error:
         if (folder / "index.json").is_file():
             # Another drivebuild was quicker: what it wrote is the same.
             return
-        raise BuildError(f"{folder}: {error}", hint="XDG_CACHE_HOME names another place for caches") from error
+        hint = "XDG_CACHE_HOME names another place for caches" if isinstance(error, OSError) else ""
+        raise BuildError(f"{image} could not be saved to {folder}: {error}", hint=hint) from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def _check_whole(folder: Path, document: Mapping[str, Any]) -> None:
+    """Look whether all that an index or a manifest names is there: a tar that breaks off ends like one that is whole.
+
+    Raises:
+        LookupError: naming what is not there.
+    """
+    for part in (document.get("config"), *document.get("layers", ()), *document.get("manifests", ())):
+        if part is None:
+            continue
+        path = folder / "blobs/sha256" / str(part["digest"]).removeprefix("sha256:")
+        if not path.is_file() or path.stat().st_size != part["size"]:
+            raise LookupError(f"the engine left out {part['digest']}")
+        if part["mediaType"].endswith((".manifest.v1+json", ".index.v1+json")):
+            _check_whole(folder, json.loads(path.read_bytes()))
 
 
 def _take(name: str, opened: IO[bytes], folder: Path, image: str) -> None:
