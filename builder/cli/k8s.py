@@ -75,6 +75,9 @@ def k8s(
     user: Annotated[
         str, typer.Option("--user", metavar="UID:GID", help="Whom the files in the output claim belong to.")
     ] = "1000:1000",
+    host_network: Annotated[
+        bool, typer.Option("--host-network", help="Pods have their node's network, where HCCL cannot cross the pods'.")
+    ] = False,
     cpu: Annotated[str, typer.Option("--cpu", metavar="N", help="Processors that each pod asks for.")] = "",
     memory: Annotated[str, typer.Option("--memory", metavar="SIZE", help="Memory of each pod, such as 512Gi.")] = "",
     label: Annotated[
@@ -112,6 +115,7 @@ def k8s(
         queue=queue,
         uid=uid,
         gid=gid,
+        host_network=host_network,
         cpu=cpu,
         memory=memory,
         labels=pairs("--label", label or ()),
@@ -166,7 +170,7 @@ def _prepare_site(site: ClusterSite) -> ClusterSite:
     from builder.plan.clustersite import LONGEST_NAME
 
     name = f"{site.name[: LONGEST_NAME - len(PREPARE) - 1].rstrip('-')}-{PREPARE}"
-    return replace(site, name=name, queue="", arguments=(), node_labels={})
+    return replace(site, name=name, queue="", arguments=(), node_labels={}, host_network=False)
 
 
 def _apply(path: Path) -> str:

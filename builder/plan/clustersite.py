@@ -48,6 +48,8 @@ class ClusterSite:
     memory: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
+    host_network: bool = False
+    """Whether pods have their node's own network, for clusters whose pods' network HCCL cannot cross."""
     node_labels: Mapping[str, str] = field(default_factory=dict)
     """What the nodes must have; a key without value takes away what would be asked for."""
     arguments: tuple[str, ...] = ()

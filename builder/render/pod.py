@@ -123,6 +123,8 @@ def pod(run: ClusterRun, site: ClusterSite, kind: Kind, place: Place) -> dict[st
         "securityContext": _security(site),
         **({"imagePullSecrets": [{"name": site.pull_secret}]} if site.pull_secret else {}),
         **_placement(run, site),
+        # The second, or a pod with its node's network would not find the cluster's names.
+        **({"hostNetwork": True, "dnsPolicy": "ClusterFirstWithHostNet"} if site.host_network else {}),
         "containers": [container],
         "volumes": list(volumes.values()),
     }

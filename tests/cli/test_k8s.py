@@ -64,7 +64,19 @@ def test_arguments_are_handed_on() -> None:
 
 def test_files_are_written_in_their_order(tmp_path: Path) -> None:
     folder = tmp_path / "night run"
-    words = ("--nodes", "2", "--kind", "volcano", "--queue", "q", "--namespace", "team", "--name", "night")
+    words = (
+        "--nodes",
+        "2",
+        "--kind",
+        "volcano",
+        "--queue",
+        "q",
+        "--namespace",
+        "team",
+        "--name",
+        "night",
+        "--host-network",
+    )
     result = drivebuild("k8s", "panoocc", "train-8p", *words, "--output", str(folder))
     assert result.exit_code == 0, result.output
     assert sorted(path.name for path in folder.iterdir()) == ["10-prepare-data.yaml", "20-train-8p.yaml"]
@@ -76,7 +88,8 @@ def test_files_are_written_in_their_order(tmp_path: Path) -> None:
         f"kubectl apply -f '{folder}/20-train-8p.yaml'",
     ]
     first = yaml.safe_load((folder / "10-prepare-data.yaml").read_text())
-    # A plain Job: nothing of it is for NPUs, and it has no queue.
+    # A plain Job: nothing of it is for NPUs, it has no queue, and the pods' network is good enough for it.
+    assert "hostNetwork" not in first["spec"]["template"]["spec"]
     assert (first["apiVersion"], first["metadata"]["name"]) == ("batch/v1", "night-prepare-data")
     assert first["metadata"]["namespace"] == "team"
     assert "huawei" not in yaml.safe_dump(first)

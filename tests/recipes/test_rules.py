@@ -345,6 +345,13 @@ def test_the_right_numbers_are_taken() -> None:
     assert match.groups() == ("43.8", "61.9")
 
 
+@pytest.mark.parametrize("name", sorted(CATALOG.models))
+def test_what_takes_several_npus_says_how_it_runs_on_several_nodes_or_why_not(name: str) -> None:
+    for job in CATALOG.models[name].jobs:
+        if job.npus and job.name.split("-")[0] in ("train", "eval"):
+            assert bool(job.launch) is not bool(job.single_node), job.name
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_jobs_are_complete_and_in_the_foreground(name: str) -> None:
     model = CATALOG.models[name]

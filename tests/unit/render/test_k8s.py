@@ -363,6 +363,17 @@ def test_the_nodes_are_given_what_their_image_lacks(catalog: Catalog, templates:
     assert volume["configMap"]["name"] == given["metadata"]["name"]
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_pods_may_have_their_nodes_network(catalog: Catalog, templates: dict[str, str], kind: Kind) -> None:
+    documents = rendered(catalog, templates, "train-8p", nodes=2, kind=kind, host_network=True)
+    template = pod(documents)
+    assert template["spec"]["hostNetwork"] is True
+    # Without it, a pod with its node's network would ask its node for names.
+    assert template["spec"]["dnsPolicy"] == "ClusterFirstWithHostNet"
+    assert variables(documents)["HCCL_IF_IP"] == "status.podIP"
+    check({"apiVersion": "v1", "kind": "PodTemplate", "metadata": {"name": "x"}, "template": template}, RELEASES[-1])
+
+
 def test_another_launcher_is_given_instead(catalog: Catalog, templates: dict[str, str]) -> None:
     given = rendered(catalog, templates, "train-8p", model="tpvformer", nodes=2)[0]
     assert set(given["data"]) == {"jobs.json", "node.sh", "environment.sh"}
