@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from io import StringIO
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 from support.cli import drivebuild, refused
+from support.engine import FakeEngine
 
 from builder.cli.buildallend import end, failures
 from builder.cli.buildallview import JsonMany, PlainMany, RichMany
 from builder.engine.state import StageView
-from builder.engine.works import ImageView
+from builder.engine.works import ImageView, Work
 from builder.errors import BuildError
 from builder.fleet.runs import Failed, ImageRun, ImageState, Outcome
 
@@ -166,3 +168,81 @@ def test_an_interrupt_is_no_error_of_the_builds() -> None:
 )
 def test_words_that_cannot_be_meant(words: tuple[str, ...], said: str, code: int) -> None:
     assert said in refused(drivebuild("build-all", *words), code)
+
+
+@pytest.fixture
+def engineless(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Work]:
+    """Let the command run up to the builds, and keep what would have been built."""
+    kept: list[Work] = []
+
+    def supplied_work(_stack: object, _settings: object, work: Work, *_: object, **__: object) -> Work:
+        kept.append(work)
+        return work
+
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setattr("builder.engine.host.connect", FakeEngine)
+    monkeypatch.setattr("builder.cli.buildallworks.supplied_work", supplied_work)
+    return kept
+
+
+def pretend(monkeypatch: pytest.MonkeyPatch, **more: object) -> list[tuple[str, ...]]:
+    """Let every build end at once; return the orders they were asked for in."""
+    orders: list[tuple[str, ...]] = []
+
+    def built(works: Sequence[Work], order: tuple[str, ...], slots: int, _progress: str) -> Outcome:
+        orders.append((*order, str(slots)))
+        states = iter(("done", *("cancelled" for _ in works)) if more else ("done" for _ in works))
+        return outcome(*(run(work.name, next(states)) for work in works), **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("builder.cli.buildall._built", built)
+    return orders
+
+
+LAPTOP = ("--platform", "debian-12-cpu")
+
+
+def test_all_models_in_an_order_with_what_they_share(
+    engineless: list[Work], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    orders = pretend(monkeypatch)
+    report = tmp_path / "report.json"
+    result = drivebuild("build-all", *LAPTOP, "--until", "env", "--parallel", "3", "--report", str(report))
+    assert result.exit_code == 0, result.output
+    assert len(engineless) == 10
+    assert sorted(orders[0][:-1]) == sorted(work.name for work in engineless)
+    assert orders[0][-1] == "3"
+    assert {work.choices.until for work in engineless} == {"env"}
+    assert all("env" in work.digests and "image" not in work.digests for work in engineless)
+    torch = {work.digests["torch"] for work in engineless}
+    assert len(torch) == 1
+    assert len(json.loads(report.read_text())["images"]) == 10
+
+
+def test_an_interrupt_ends_with_130_and_the_report(
+    engineless: list[Work], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pretend(monkeypatch, interrupted=True)
+    report = tmp_path / "report.html"
+    words = ("-m", "streampetr", "-m", "panoocc", "--variant", "stock", "--report", str(report))
+    result = drivebuild("build-all", *LAPTOP, *words)
+    assert result.exit_code == 130
+    assert "2 images: 1 done, 1 interrupted or not begun" in result.output
+    assert "interrupted: the same command goes on" in report.read_text()
+
+
+def test_a_stage_that_only_some_have(engineless: list[Work], monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch)
+    result = drivebuild("build-all", *LAPTOP, "--variant", "stock", "--until", "mmdet3d")
+    with_it = {work.plan.model.name for work in engineless}
+    assert 0 < len(with_it) < 5
+    assert result.output.count("it has no stage 'mmdet3d'") == 5 - len(with_it)
+
+
+def test_a_dry_run_shows_the_order(engineless: list[Work]) -> None:
+    result = drivebuild("build-all", *LAPTOP, "--until", "env", "--dry-run")
+    assert result.exit_code == 0, result.output
+    rows = [line.split() for line in result.output.splitlines() if "debian-12-cpu-" in line]
+    assert len(rows) == 10
+    assert rows[0][2] == rows[0][3]
+    assert all(int(row[3]) < int(row[2]) for row in rows[1:])
+    assert engineless == []
