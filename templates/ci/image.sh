@@ -20,7 +20,7 @@ if ! drivebuild verify "${words[@]}" --json > "out/$DRIVEBUILD_ID.verified.json"
 fi
 if [ "$DRIVEBUILD_PUSH" = true ]; then
     # Everything is cached by now.
-    drivebuild image "${words[@]}" "${caches[@]}" --push "$DRIVEBUILD_REGISTRY" --by-digest --progress json \
-        | grep '"event": *"pushed"' > "out/$DRIVEBUILD_ID.pushed.json"
+    drivebuild image "${words[@]}" "${caches[@]}" --push "$DRIVEBUILD_REGISTRY" --by-digest \
+        --pushed "out/$DRIVEBUILD_ID.pushed.json"
     cat "out/$DRIVEBUILD_ID.pushed.json"
 fi

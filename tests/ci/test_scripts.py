@@ -77,8 +77,8 @@ def understood(words: list[str]) -> None:
 
 
 PUSHED = f"""\
-case "$*" in *--by-digest*) echo '{{"event":"stage","name":"env"}}'
-echo '{{"event":"pushed","name":"registry.example/team/streampetr","digest":"{DIGESTS["amd64"]}"}}' ;; esac"""
+case "$*" in *--by-digest*)
+echo '{{"event":"pushed","name":"registry.example/team/streampetr","digest":"{DIGESTS["amd64"]}"}}' > "${{@: -1}}" ;; esac"""
 
 
 def test_an_image_is_built_then_verified_then_pushed(site: Site) -> None:
@@ -108,7 +108,7 @@ def test_what_is_not_verified_is_not_pushed(site: Site) -> None:
     assert not (site.folder / f"out/{IMAGE['DRIVEBUILD_ID']}.pushed.json").exists()
 
 
-def test_a_push_that_says_no_digest_fails(site: Site) -> None:
+def test_a_push_that_leaves_no_digest_fails(site: Site) -> None:
     assert site.run("image", DRIVEBUILD_PUSH="true", **IMAGE).returncode != 0
 
 
