@@ -82,7 +82,9 @@ class _Step:
     @property
     def ran(self) -> bool:
         """Whether it did work of its own; a base image or a local folder that is already there is none."""
-        present = not self.number or (self.what.startswith("FROM ") and not self.parts)
+        # containerd's image store says of a base that is there that it looked for it; only bytes are work.
+        brought = any(part.total or part.current for part in self.parts.values())
+        present = not self.number or (self.what.startswith("FROM ") and not brought)
         return self.started and not self.cached and not self.old and (not present or self.stage == EXPORT)
 
     @property

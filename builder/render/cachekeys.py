@@ -7,7 +7,7 @@ held by a test with a real engine (tests/docker/test_forecast.py):
   entrypoints, secrets and the URL of a pinned source are no part of it; indentation within a RUN is.
 - What a step copies from or mounts counts by its content at that path. Before a build nobody knows the content of what
   will be made anew, so a stage's key stands for it, until a build has shown that two keys gave the same bytes.
-- `--network=none` for the whole build is part of every step that runs something.
+- `--network=none`, of a step or of the whole build, is part of each step that runs something.
 - An image counts by its layers and its environment, and not by its id.
 """
 
@@ -234,7 +234,8 @@ class _Reader:
         seen: tuple[object, ...] = (kind, text, *(heredoc.lines for heredoc in item.heredocs))
         relative = not text.split()[-1:][0].startswith("/") if text.split() else False
         if kind == "RUN":
-            seen += (config.environment, config.folder, config.user, config.shell, self._given.offline)
+            alone = self._given.offline or "--network=none" in item.flags
+            seen += (config.environment, config.folder, config.user, config.shell, alone)
         elif "$" in text or relative:
             seen += (config.environment, config.folder)
         return repr(seen)
@@ -268,6 +269,7 @@ class _Reader:
             words = [
                 _FROM.sub(lambda match, flag=flag: content(match, _mounted(flag)), flag)  # type: ignore[misc]
                 for flag in item.flags
+                if flag != "--network=none"
             ]
             return " ".join([*words, item.body])
         paths = " ".join(item.body.split()[:-1])

@@ -1,17 +1,26 @@
-"""What a build runs is what was predicted: BuildKit's own rules, one by one, on toy Dockerfiles."""
+"""What a build runs is what was predicted: BuildKit's own rules, one by one, on toy Dockerfiles.
+
+On an engine of its own: one that others use may throw away what was built a moment ago.
+"""
 
 from __future__ import annotations
 
+import io
+import os
+import shutil
+import subprocess
+import tarfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
 import pytest
 from support.engine import stage, toy_plan
+from support.ownengine import OwnEngine, own_engine
 
 from builder.engine.build import Choices, build
-from builder.engine.host import Engine
+from builder.engine.host import Engine, connect
 from builder.engine.ledger import ledger_path, read_ledger
 from builder.engine.local import LocalSource
 from builder.engine.process import SystemRunner
@@ -23,7 +32,8 @@ from builder.render.cachekeys import Given, cache_keys
 
 pytestmark = pytest.mark.docker
 
-BASE = "localhost/drivebuild/base:debian-12"
+BASE = "localhost/tiny:1"
+PROGRAMS = ("bash", "cat", "touch")
 TEXT = f"""\
 FROM scratch AS tools
 COPY <<'EOF' /tool
@@ -59,6 +69,41 @@ PLAN = toy_plan(
     stage("image", "base", "wheel", "tree"),
 )
 Make = Callable[..., BuildRecord]
+
+
+BOTH = pytest.mark.parametrize("own", [False, True], ids=["graph driver", "containerd"], indirect=True)
+
+
+@pytest.fixture(scope="module")
+def own(request: pytest.FixtureRequest) -> Iterator[OwnEngine]:
+    if os.geteuid() != 0 or not shutil.which("dockerd"):
+        if os.geteuid() == 0 and os.environ.get("DRIVEBUILD_TEST_ENGINE") == "required":
+            pytest.fail("there is no dockerd")
+        pytest.skip("SKIPPED LOUDLY: needs root and dockerd")
+    with own_engine(containerd_store=getattr(request, "param", False), with_registry=False, bridge="dbe0") as engine:
+        done = engine.docker("import", "-", BASE, stdin=tiny_system())
+        assert done.returncode == 0, done.stderr
+        yield engine
+
+
+@pytest.fixture
+def engine(own: OwnEngine, monkeypatch: pytest.MonkeyPatch) -> Engine:
+    """Return the engine of our own, which the docker command finds, too."""
+    monkeypatch.setenv("DOCKER_HOST", own.address)
+    return connect()
+
+
+def tiny_system() -> bytes:
+    """Return a tar of a shell and two programs, with the libraries of this machine that they need."""
+    found = {"/bin/" + name: Path(shutil.which(name) or name).resolve() for name in PROGRAMS}
+    for program in tuple(found.values()):
+        said = subprocess.run(["ldd", str(program)], check=True, capture_output=True, text=True).stdout
+        found |= {word: Path(word).resolve() for word in said.split() if word.startswith("/")}
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w") as tar:
+        for name, path in found.items():
+            tar.add(path, name.lstrip("/"))
+    return content.getvalue()
 
 
 @pytest.fixture
@@ -114,6 +159,7 @@ EDITS: tuple[tuple[Mapping[str, str], tuple[str, ...], tuple[str, ...]], ...] = 
 )
 
 
+@BOTH
 def test_an_edit_runs_what_was_predicted(make: Make, text: str) -> None:
     make(text)
     nonce = text.split("/tool\n")[1].split("\n", 1)[0]
@@ -163,6 +209,7 @@ def test_a_build_without_network_and_one_without_cache(make: Make, text: str) ->
     assert make(text).predicted == ()
 
 
+@BOTH
 def test_a_base_made_anew_with_the_same_layers_runs_nothing(make: Make, text: str, tag: str, engine: Engine) -> None:
     base = f"{tag}-base"
     runner = SystemRunner()
@@ -217,7 +264,9 @@ def test_what_the_builder_has_from_elsewhere_and_what_it_has_no_longer(make: Mak
 def forecast_given(record: BuildRecord, same: Mapping[str, str]) -> Given:
     snapshot = read_snapshot(record.tag)
     assert snapshot is not None
-    return Given(images=snapshot.images, contexts=snapshot.contexts, architecture=TARGETS[snapshot.architecture], same=same)
+    return Given(
+        images=snapshot.images, contexts=snapshot.contexts, architecture=TARGETS[snapshot.architecture], same=same
+    )
 
 
 def test_a_failed_build_leaves_what_the_image_was_made_from(make: Make, text: str) -> None:

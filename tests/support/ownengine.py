@@ -22,9 +22,10 @@ http: {{addr: "127.0.0.1:5000"}}
 # In a network of its own: an engine without a bridge takes away the `docker0` it finds. And with mounts of its own.
 SCRIPT = """\
 ip link set lo up
+[ "$3" = none ] || { ip link add "$3" type bridge; ip address add 10.213.77.1/24 dev "$3"; ip link set "$3" up; }
 [ -z "$1" ] || "$1" serve "$2/registry.yml" > "$2/registry.log" 2>&1 &
 exec dockerd --config-file "$2/daemon.json" --data-root "$2/data" --exec-root "$2/exec" --pidfile "$2/pid" \
-    --host "unix://$2/sock" --bridge=none --iptables=false --ip6tables=false
+    --host "unix://$2/sock" --bridge="$3" --iptables=false --ip6tables=false
 """
 
 
@@ -55,8 +56,11 @@ class OwnEngine:
 
 
 @contextmanager
-def own_engine(*, containerd_store: bool, with_registry: bool = True) -> Iterator[OwnEngine]:
-    """Start an engine and a registry that it reaches as localhost:5000; needs root, dockerd and docker-registry."""
+def own_engine(*, containerd_store: bool, with_registry: bool = True, bridge: str = "none") -> Iterator[OwnEngine]:
+    """Start an engine and a registry that it reaches as localhost:5000; needs root, dockerd and docker-registry.
+
+    Steps of a build that are to have a network, though it leads nowhere, want a `bridge`.
+    """
     registry = shutil.which("docker-registry") if with_registry else ""
     assert registry is not None
     # A socket's path must be short.
@@ -67,7 +71,7 @@ def own_engine(*, containerd_store: bool, with_registry: bool = True) -> Iterato
     words = ("unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            (*words, "bash", "-c", SCRIPT, "own-engine", registry, str(folder)), stdout=log, stderr=log
+            (*words, "bash", "-c", SCRIPT, "own-engine", registry, str(folder), bridge), stdout=log, stderr=log
         )
     made = OwnEngine(folder, kill=process.kill)
     try:
