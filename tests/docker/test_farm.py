@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -115,7 +117,7 @@ def state_of(record: BuildRecord) -> dict[str, str]:
 
 @pytest.fixture
 def site(farm: Farm, engine: Engine, tmp_path: Path, tag: str) -> Iterator[Site]:
-    plain = toy_plan(stage("src-text"), stage("first"), stage("second", "first"), stage("image", "scratch", "second"))
+    plain = toy_plan(stage("src-text"), stage("first", BASE), stage("second", "first"), stage("image", "scratch", "second"))
     bootstrap = BaseImage(image=BASE, bootstrap=Bootstrap(suite="bookworm", include=()))
     model = msgspec.structs.replace(plain.model, name=f"toy-{tmp_path.name.replace('_', '-').lower()[:40]}")
     plan = replace(plain, model=model, platform=msgspec.structs.replace(plain.platform, base=bootstrap))
@@ -249,3 +251,28 @@ def test_a_private_registry_with_a_ca_and_a_password(site: Site, monkeypatch: py
     with pytest.raises(BuildError, match=r"x509: ") as caught:
         Tools(runner=farm.there).look(reference(done.pushed.name, option="X"))
     assert f"/etc/docker/certs.d/{PRIVATE}/ca.crt" in caught.value.hint
+
+
+def test_the_command_itself(farm: Farm, engine: Engine, tmp_path: Path, tag: str) -> None:
+    words = ("image", "streampetr", "--platform", "debian-12-cpu", "--until", "tools", "--tag", tag)
+    command = (sys.executable, "-m", "builder", *words, "--builder", "farm", "--progress", "json")
+    here = {"PYTHONPATH": str(Path(__file__).parents[2])}
+    missing = farm.runner.run((*command[:-4], "--builder", "fram"), env=here)
+    assert missing.code == 2
+    assert "there is no builder 'fram'" in missing.complaint
+    kept = tmp_path / "pushed.json"
+    where = ("--push", TEAM, "--by-digest", "--pushed", str(kept), "--cache-to", TEAM, "--cache-from", TEAM)
+    done = farm.runner.run((*command, *where), env=here)
+    assert done.code == 0, done.complaint
+    events = {event["event"]: event for event in map(json.loads, done.text.splitlines()) if "event" in event}
+    assert events["pushed"] == json.loads(kept.read_bytes())
+    assert events["pushed"]["tags"] == []
+    assert events["cached"]["to"].startswith(f"type=registry,ref={TEAM}/cache:debian-12-cpu-amd64-tools,mode=max")
+    assert "no cache is there yet" in done.complaint
+    found = Tools(runner=farm.runner).look(reference(f"{TEAM}/{tag.partition(':')[0]}@{kept_digest(kept)}", option="X"))
+    assert found
+    assert engine.image(tag) is None
+
+
+def kept_digest(path: Path) -> str:
+    return str(json.loads(path.read_bytes())["digest"])
