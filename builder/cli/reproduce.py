@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     from builder.engine.host import Engine
     from builder.engine.snapshot import Snapshot
+    from builder.engine.state import BuildState
     from builder.plan.stage import Plan
-    from builder.reproduce.compare import Comparison, Side
-    from builder.reproduce.read import Source
+    from builder.reproduce.compare import Comparison
 
 SUFFIX = "-reproduced"
 ROOM = 1.5
@@ -77,6 +77,7 @@ def reproduce(
     It is built from the Dockerfile, pins and arguments that its record has, whatever the recipes say today. Exit code 0
     when both are equal but for what docs/reproducible.md names, 8 when not.
     """
+    from builder.cli.reproduceread import compared, side_of, source_of
     from builder.cli.reproduceview import as_data, print_comparison, print_digests
     from builder.engine.host import connect
 
@@ -84,7 +85,7 @@ def reproduce(
     engine = connect()
     tag = _tag(settings, image, platform=platform, variant=variant, until=until)
     if digests:
-        print_digests(tag, _side(_source(engine, tag), engine), as_json=as_json)
+        print_digests(tag, side_of(source_of(engine, tag), engine), as_json=as_json)
         return
     words = Words(
         until="",
@@ -101,7 +102,7 @@ def reproduce(
     )
     with ends_like_ctrl_c():
         if against:
-            found = _compared(engine, tag, against, plan=None)
+            found = compared(engine, tag, against, plan=None)
         else:
             found = _again(settings, engine, tag, words, tuple(stage or ()), builder=builder, keep=keep)
     if report is not None:
@@ -148,6 +149,7 @@ def _again(
     keep: bool,
 ) -> Comparison:
     """Build an image once more, compare both, and remove the second unless it is to be kept."""
+    from builder.cli.reproduceread import compared
     from builder.engine.snapshot import read_dockerfile
 
     kept = _kept(engine, tag, words)
@@ -162,10 +164,11 @@ def _again(
         profile=kept.profile,
     )
     _check_room(engine, tag)
+    _say_bases(engine, kept)
     second = _second_name(tag)
     try:
         _build(settings, engine, plan, read_dockerfile(tag), kept, words, second=second, stages=stages, builder=builder)
-        return _compared(engine, tag, second, plan=plan)
+        return compared(engine, tag, second, plan=plan)
     finally:
         if not keep and engine.image(second) is not None:
             engine.client.remove_image(second)
@@ -204,6 +207,14 @@ def _check_room(engine: Engine, tag: str) -> None:
             f"the engine's disk has {human_bytes(free)} free; building {tag} again takes {human_bytes(image.size)}"
         )
         raise BuildError(f"{message} and more", hint="`drivebuild clean` makes room; --stage runs some stages only")
+
+
+def _say_bases(engine: Engine, kept: Snapshot) -> None:
+    """Say which images that it stands on are not those of then: what differs may come from there."""
+    for name, identity in kept.bases.items():
+        image = engine.image(name)
+        if image is not None and identity and image.id != identity:
+            typer.echo(f"note: {name} is another image than the one that {kept.tag} stands on", err=True)
 
 
 def _second_name(tag: str) -> str:
@@ -248,11 +259,18 @@ def _build(
     with alone, supplied(settings, plan, wanted_of(choices, words), engine=engine, runner=runner) as supply:
         way = Way(runner=runner, engine=engine, say=lambda line: typer.echo(line, err=True))
         given, _ = prepared(plan, supplied_with(choices, supply), Delivery(builder=builder), way=way)
-        view = make_view(words.progress)
+        # With --json there is one document on standard output, and nothing else.
+        view = None if words.progress == "json" else make_view(words.progress)
+        observe = view.update if view else _unseen
         try:
-            build(plan, dockerfile, given, runner=runner, engine=engine, observe=view.update)
+            build(plan, dockerfile, given, runner=runner, engine=engine, observe=observe)
         finally:
-            view.close()
+            if view:
+                view.close()
+
+
+def _unseen(_state: BuildState, _now: float) -> None:
+    """Watch a build without a word."""
 
 
 def with_dependants(stages: tuple[str, ...], needs: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
@@ -270,74 +288,6 @@ def with_dependants(stages: tuple[str, ...], needs: Mapping[str, tuple[str, ...]
     while more := {name for name, uses in needs.items() if name not in found and found & set(uses)}:
         found |= more
     return tuple(name for name in needs if name in found)
-
-
-def _compared(engine: Engine, first: str, second: str, *, plan: Plan | None) -> Comparison:
-    """Read two images and compare them; the contents of what differs are looked into."""
-    from builder.engine.snapshot import read_snapshot
-    from builder.reproduce.compare import compare, differing_paths
-
-    sources = _source(engine, first), _source(engine, second)
-    sides = [_side(source, engine) for source in sources]
-    paths = differing_paths([read.layer for read in sides[0].layers], [read.layer for read in sides[1].layers])
-    filled = [side.filled(source.looked_into(side.layers, paths)) for side, source in zip(sides, sources, strict=True)]
-    kept = read_snapshot(first)
-    variant = plan.variant if plan else kept.variant if kept else _label(engine, first, "drivebuild.variant")
-    return compare(filled[0], filled[1], variant=variant)
-
-
-def _label(engine: Engine, name: str, label: str) -> str:
-    image = None if Path(name).is_file() else engine.image(name)
-    return str((image.config.get("Labels") or {}).get(label, "")) if image else ""
-
-
-def _source(engine: Engine, name: str) -> Source:
-    from builder.pieces import Pieces
-    from builder.reproduce.read import Source
-
-    archive = Path(name)
-    if archive.is_file():
-        return Source(name, (), lambda: archive.open("rb"))
-    image = engine.image(name)
-    if image is None:
-        raise BuildError(f"there is no image {name}", hint="`docker images` has them all")
-    folders = engine.layer_folders(image.id)
-    return Source(name, folders if len(folders) == len(image.layers) else (), lambda: Pieces(engine.save(image.id)))
-
-
-def _side(source: Source, engine: Engine) -> Side:
-    """Return an image with all its layers read, and the instruction of each."""
-    from builder.footprint.layers import Made, match_layers
-    from builder.reproduce.compare import Side
-
-    if Path(source.name).is_file():
-        return Side(name=source.name, layers=source.read(), ids=())
-    image = engine.image(source.name)
-    ids = image.layers if image else ()
-    history = [Made(text, size) for text, size in engine.history_sizes(source.name)]
-    texts = _stage_texts(source.name)
-    made = tuple((layer.stage or "", layer.instruction) for layer in match_layers(ids, history, texts))
-    return Side(name=source.name, layers=source.read(), ids=ids, stages=made)
-
-
-def _stage_texts(tag: str) -> list[tuple[str, str]]:
-    """Return the texts of the stages that an image stands on, the last first, from the Dockerfile of its record."""
-    import re
-
-    from builder.engine.snapshot import read_dockerfile, read_snapshot
-
-    kept = read_snapshot(tag)
-    if kept is None:
-        return []
-    parts = re.split(r"^FROM (\S+) AS (\S+)\n", read_dockerfile(tag), flags=re.MULTILINE)
-    stages = {name: (base, text) for base, name, text in zip(parts[1::3], parts[2::3], parts[3::3], strict=True)}
-    found = []
-    name = kept.target
-    while name in stages:
-        base, text = stages.pop(name)
-        found.append((name, text))
-        name = base
-    return found
 
 
 def _write(path: Path, data: object) -> None:

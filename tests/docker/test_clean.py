@@ -148,7 +148,7 @@ def test_a_running_build_loses_nothing(own: OwnEngine, tmp_path: Path) -> None:
     holder = subprocess.Popen((sys.executable, "-c", "import time; time.sleep(1000)", f"given={context}"))
     try:
         thread.start()
-        for number in range(5):
+        for number in range(3):
             (tmp_path / "c/a").write_bytes(bytes(str(number), "ascii") * MEGA)
             words = ("build", "--quiet", "--tag", TAG, "--build-context", f"given={context}", str(tmp_path / "c"))
             done = own.docker(*words)

@@ -103,7 +103,7 @@ def test_an_image_is_built_again_by_its_record(engine: Engine, tmp_path: Path, m
         monkeypatch.setattr("builder.cli.building.dockerfile_of", lambda _plan: pytest.fail("today's text"))
         again = drivebuild("reproduce", tag, "--json")
         assert again.exit_code == 0, again.output
-        found = json.loads(again.output[again.output.index('{\n  "images"') :])
+        found = json.loads(again.stdout)
         assert found["images"] == [tag, f"{tag}-reproduced"]
         assert found["same"]
         assert {layer["stage"] for layer in found["layers"]} == {"tools"}

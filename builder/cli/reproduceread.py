@@ -1,0 +1,93 @@
+"""What `reproduce` reads: images of the engine, and archives, with the stage and instruction of each layer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from builder.errors import BuildError
+
+if TYPE_CHECKING:
+    from builder.engine.host import Engine
+    from builder.plan.stage import Plan
+    from builder.reproduce.compare import Comparison, Side
+    from builder.reproduce.read import Source
+
+__all__ = ["compared", "side_of", "source_of"]
+
+
+def compared(engine: Engine, first: str, second: str, *, plan: Plan | None) -> Comparison:
+    """Read two images and compare them; the contents of what differs are looked into.
+
+    Raises:
+        BuildError: there is no such image, or it cannot be read.
+    """
+    from builder.engine.snapshot import read_snapshot
+    from builder.reproduce.compare import compare, differing_paths
+
+    sources = source_of(engine, first), source_of(engine, second)
+    sides = [side_of(source, engine) for source in sources]
+    paths = differing_paths([read.layer for read in sides[0].layers], [read.layer for read in sides[1].layers])
+    filled = [side.filled(source.looked_into(side.layers, paths)) for side, source in zip(sides, sources, strict=True)]
+    kept = read_snapshot(first)
+    variant = plan.variant if plan else kept.variant if kept else _label(engine, first, "drivebuild.variant")
+    return compare(filled[0], filled[1], variant=variant)
+
+
+def _label(engine: Engine, name: str, label: str) -> str:
+    image = None if Path(name).is_file() else engine.image(name)
+    return str((image.config.get("Labels") or {}).get(label, "")) if image else ""
+
+
+def source_of(engine: Engine, name: str) -> Source:
+    """Return where an image's layers are read: in the engine, or in an archive of this name.
+
+    Raises:
+        BuildError: there is neither.
+    """
+    from builder.pieces import Pieces
+    from builder.reproduce.read import Source
+
+    archive = Path(name)
+    if archive.is_file():
+        return Source(name, (), lambda: archive.open("rb"))
+    image = engine.image(name)
+    if image is None:
+        raise BuildError(f"there is no image {name}", hint="`docker images` has them all")
+    folders = engine.layer_folders(image.id)
+    return Source(name, folders if len(folders) == len(image.layers) else (), lambda: Pieces(engine.save(image.id)))
+
+
+def side_of(source: Source, engine: Engine) -> Side:
+    """Return an image with all its layers read, and the instruction of each."""
+    from builder.footprint.layers import Made, match_layers
+    from builder.reproduce.compare import Side
+
+    if Path(source.name).is_file():
+        return Side(name=source.name, layers=source.read(), ids=())
+    image = engine.image(source.name)
+    ids = image.layers if image else ()
+    history = [Made(text, size) for text, size in engine.history_sizes(source.name)]
+    texts = _stage_texts(source.name)
+    made = tuple((layer.stage or "", layer.instruction) for layer in match_layers(ids, history, texts))
+    return Side(name=source.name, layers=source.read(), ids=ids, stages=made)
+
+
+def _stage_texts(tag: str) -> list[tuple[str, str]]:
+    """Return the texts of the stages that an image stands on, the last first, from the Dockerfile of its record."""
+    import re
+
+    from builder.engine.snapshot import read_dockerfile, read_snapshot
+
+    kept = read_snapshot(tag)
+    if kept is None:
+        return []
+    parts = re.split(r"^FROM (\S+) AS (\S+)\n", read_dockerfile(tag), flags=re.MULTILINE)
+    stages = {name: (base, text) for base, name, text in zip(parts[1::3], parts[2::3], parts[3::3], strict=True)}
+    found = []
+    name = kept.target
+    while name in stages:
+        base, text = stages.pop(name)
+        found.append((name, text))
+        name = base
+    return found
