@@ -37,6 +37,8 @@ class Cluster:
     folder: Path
     image: str
     """What is run in place of the image that the manifest names."""
+    claims: Path = Path()
+    """A folder with one for each claim."""
     objects: dict[str, dict[str, Any]] = field(default_factory=dict)
     pods: list[str] = field(default_factory=list)
 
@@ -95,6 +97,12 @@ class Cluster:
                 assert volume["configMap"]["name"] == self.objects["ConfigMap"]["metadata"]["name"]
                 source = self.folder / mount.get("subPath", "")
                 words += ["--volume", f"{source}:{path}:ro"]
+            elif "persistentVolumeClaim" in volume:
+                claim = volume["persistentVolumeClaim"]
+                source = self.claims / claim["claimName"] / mount.get("subPath", "")
+                assert source.is_dir(), f"the claim {claim['claimName']} has no {mount.get('subPath')}"
+                locked = mount.get("readOnly") or claim.get("readOnly")
+                words += ["--volume", f"{source}:{path}{':ro' if locked else ''}"]
             elif path == "/dev/shm":
                 assert volume["emptyDir"]["medium"] == "Memory"
                 words += ["--shm-size", volume["emptyDir"]["sizeLimit"].replace("Gi", "g")]
