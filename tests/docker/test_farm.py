@@ -30,6 +30,7 @@ from builder.engine.record import BuildRecord
 from builder.engine.registry import reference
 from builder.engine.snapshot import Asked
 from builder.engine.state import BuildState
+from builder.engine.verified import of_image
 from builder.errors import BuildError
 from builder.plan.stage import Plan
 from builder.recipe.types import BaseImage, Bootstrap
@@ -117,7 +118,9 @@ def state_of(record: BuildRecord) -> dict[str, str]:
 
 @pytest.fixture
 def site(farm: Farm, engine: Engine, tmp_path: Path, tag: str) -> Iterator[Site]:
-    plain = toy_plan(stage("src-text"), stage("first", BASE), stage("second", "first"), stage("image", "scratch", "second"))
+    plain = toy_plan(
+        stage("src-text"), stage("first", BASE), stage("second", "first"), stage("image", "scratch", "second")
+    )
     bootstrap = BaseImage(image=BASE, bootstrap=Bootstrap(suite="bookworm", include=()))
     model = msgspec.structs.replace(plain.model, name=f"toy-{tmp_path.name.replace('_', '-').lower()[:40]}")
     plan = replace(plain, model=model, platform=msgspec.structs.replace(plain.platform, base=bootstrap))
@@ -239,6 +242,10 @@ def test_a_private_registry_with_a_ca_and_a_password(site: Site, monkeypatch: py
     done = here.delivered(wanted)
     assert done.pushed
     assert len(done.pushed.tags) == 2
+    image, found = here.engine.image(plan.tag), Tools(runner=farm.there).look(reference(done.pushed.name, option="X"))
+    assert image
+    assert found
+    assert [of_image(image, "x", ok=True, summary="").identity] == [each.identity for each in found.images]
     farm.docker("image", "rm", "--force", plan.tag)
     farm.docker("builder", "prune", "--all", "--force")
     again = here.delivered(Delivery(cache_from=(TEAM,)))
