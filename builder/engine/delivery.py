@@ -196,7 +196,8 @@ def _built(choices: Choices, attempt: Callable[[Choices], BuildRecord], way: Way
         try:
             return attempt(choices), choices
         except StageFailedError as error:
-            pulls = _PULL.search(error.first) is not None
+            # An image of localhost is the engine's own: no registry has it, and none will in a minute.
+            pulls = _PULL.search(error.first) is not None and "//localhost/" not in error.first
             failed += 1
             if pulls and passes(error.first) and failed < way.patience.tries:
                 wait = way.patience.wait(failed)

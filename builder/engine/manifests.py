@@ -84,7 +84,7 @@ class Tools:
         except RefusedError as error:
             if _ABSENT.search(str(error)):
                 return None
-            raise refused(f"{place} could not be looked up", str(error), place.host) from error
+            raise refused(f"{place} could not be looked up", str(error), place.host, where="this machine") from error
         try:
             return _found(json.loads(said))
         except (ValueError, LookupError, TypeError, AttributeError) as error:
@@ -104,7 +104,7 @@ class Tools:
             self._run(("create", "--progress=plain", *alone, *tags, *sources), new[0])
         except RefusedError as error:
             names = ", ".join(each.name for each in new)
-            raise refused(f"{names} could not be written", str(error), new[0].host) from error
+            raise refused(f"{names} could not be written", str(error), new[0].host, where="this machine") from error
 
     def _keeps_single(self) -> bool:
         return "--prefer-index" in self.runner.run(("docker", "buildx", "imagetools", "create", "--help")).text

@@ -116,7 +116,8 @@ def push(
         else:
             digest = _pushed_by_buildkit(plan, dockerfile, choices, target, way, attest_words(attest))
     except RefusedError as error:
-        raise refused(f"{target.name} could not be pushed", str(error), target.host) from error
+        where = f"builder {choices.builder.name}" if choices.builder and choices.elsewhere else "the engine"
+        raise refused(f"{target.name} could not be pushed", str(error), target.host, where=where) from error
     done = Pushed(
         name=target.name,
         digest=digest,

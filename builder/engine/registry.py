@@ -6,9 +6,11 @@ import hashlib
 import http.client
 import re
 import ssl
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 from builder.engine.leftover import temporary_folder
@@ -48,7 +50,10 @@ _HINTS = (
     ),
     (
         r"server gave HTTP response to HTTPS client",
-        "the registry speaks no TLS: only the engine's own `insecure-registries` can allow that",
+        (
+            "the registry speaks no TLS: only the engine's own `insecure-registries` can allow that, or for a builder "
+            "elsewhere and for look-ups its buildkitd.toml"
+        ),
     ),
     (
         r"x509: |certificate",
@@ -57,7 +62,7 @@ _HINTS = (
             "for a builder elsewhere, into its buildkitd.toml (docs/scaling.md)"
         ),
     ),
-    (r"no such host|connection refused|i/o timeout|network is unreachable", "{host} cannot be reached from the engine"),
+    (r"no such host|connection refused|i/o timeout|network is unreachable", "{host} cannot be reached from {where}"),
     (r"429 |toomanyrequests|Too Many Requests", "the registry asks for patience: wait, and run the same command again"),
     (
         r"no space left|\b5\d\d ",
@@ -170,11 +175,11 @@ def _cache(text: str, key: str, option: str, *, offline: bool) -> str:
     return f"{text}/cache:{key}"
 
 
-def refused(what: str, said: str, host: str) -> BuildError:
-    """Return the error for what a registry, or the way to it, has refused."""
+def refused(what: str, said: str, host: str, *, where: str = "the engine") -> BuildError:
+    """Return the error for what a registry, or the way to it from `where`, has refused."""
     tail = "".join(f"\n  | {line}" for line in said.splitlines()[-5:])
     hint = next((text for pattern, text in _HINTS if re.search(pattern, said)), "")
-    return BuildError(f"{what}{tail}", hint=hint.format(host=host))
+    return BuildError(f"{what}{tail}", hint=hint.format(host=host, where=where))
 
 
 @contextmanager
@@ -214,12 +219,21 @@ def patience_asked(host: str) -> int | None:
     try:
         connection.request("GET", "/v2/")
         answer = connection.getresponse()
-        asked = str(answer.headers.get("Retry-After") or "")
-        return int(asked) if answer.status in (429, 503) and asked.isdecimal() and len(asked) < 7 else None
+        return _seconds(str(answer.headers.get("Retry-After") or "")) if answer.status in (429, 503) else None
     except (OSError, http.client.HTTPException, ValueError):
         return None
     finally:
         connection.close()
+
+
+def _seconds(text: str) -> int | None:
+    """Return what a Retry-After asks for: a number of seconds, or a date."""
+    if text.isdecimal() and len(text) < 7:
+        return int(text)
+    try:
+        return max(0, round(parsedate_to_datetime(text).timestamp() - time.time()))
+    except ValueError:
+        return None
 
 
 def _secure(host: str, context: ssl.SSLContext) -> http.client.HTTPConnection:
