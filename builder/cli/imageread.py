@@ -150,17 +150,18 @@ class ImageReader:
             BuildError: as `snapshot`; or its own rpm cannot be asked.
         """
         from builder.provenance.gather import gather
-        from builder.provenance.rpm import has_database
+        from builder.provenance.rpm import database_of
 
         snapshot = self.snapshot(name)
-        rpms = self._rpms(snapshot) if has_database(snapshot) else ()
+        folder = database_of(snapshot)
+        rpms = self._rpms(snapshot, folder) if folder else ()
         return gather(snapshot, self._facts(snapshot), rpms)
 
-    def _rpms(self, snapshot: Snapshot) -> tuple[Rpm, ...]:
+    def _rpms(self, snapshot: Snapshot, folder: str) -> tuple[Rpm, ...]:
         from builder.engine.process import SystemRunner
         from builder.provenance.rpm import query_command, read_query
 
-        result = SystemRunner().run(query_command(snapshot.id))
+        result = SystemRunner().run(query_command(snapshot.id, folder))
         if result.code != 0:
             raise BuildError(
                 f"the image has a database of rpm's, and its own rpm cannot be asked: {result.complaint}",

@@ -12,9 +12,13 @@ import msgspec
 
 from builder.provenance.snapshot import Snapshot
 
-__all__ = ["QUERY", "Rpm", "has_database", "query_command", "read_query"]
+__all__ = ["QUERY", "Rpm", "database_of", "query_command", "read_query"]
 
-DATABASES = ("/var/lib/rpm/", "/usr/lib/sysimage/rpm/")
+DATABASES = tuple(
+    f"{folder}/{name}"
+    for folder in ("/usr/lib/sysimage/rpm", "/var/lib/rpm")
+    for name in ("rpmdb.sqlite", "Packages.db", "Packages")
+)
 QUERY = (
     "P\\t%{NAME}\\t%{EPOCHNUM}\\t%{VERSION}-%{RELEASE}\\t%{ARCH}\\t%{LICENSE}\\t%{VENDOR}\\t%{SOURCERPM}\\n"
     "[F\\t%{FILENAMES}\\n]"
@@ -36,16 +40,18 @@ class Rpm(msgspec.Struct, frozen=True, kw_only=True):
     paths: tuple[str, ...]
 
 
-def has_database(snapshot: Snapshot) -> bool:
-    """Return whether an image has a database of rpm's."""
-    return any(path.startswith(DATABASES) and snapshot.entries[path].kind == "file" for path in snapshot.entries)
+def database_of(snapshot: Snapshot) -> str:
+    """Return the folder of an image's rpm database, '' where it has none."""
+    found = next((path for path in DATABASES if path in snapshot.entries), "")
+    return found.rpartition("/")[0]
 
 
-def query_command(image: str) -> tuple[str, ...]:
-    """Return the command that asks the rpm of an image, by its id."""
-    words = ["docker", "run", "--rm", "--network", "none", "--label", LABEL, "--cap-drop", "ALL", "--read-only"]
+def query_command(image: str, folder: str) -> tuple[str, ...]:
+    """Return the command that asks the rpm of an image, by its id, for what the database in `folder` has."""
+    # Not read-only: rpm's SQLite writes beside its database even to read. What it writes goes with the container.
+    words = ["docker", "run", "--rm", "--network", "none", "--label", LABEL, "--cap-drop", "ALL"]
     words += ["--security-opt", "no-new-privileges", "--pids-limit", "64", "--user", "0", "--entrypoint", "rpm"]
-    return (*words, image, "--query", "--all", "--queryformat", QUERY)
+    return (*words, image, "--dbpath", folder, "--query", "--all", "--queryformat", QUERY)
 
 
 def read_query(text: str) -> tuple[Rpm, ...]:

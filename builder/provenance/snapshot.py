@@ -9,10 +9,12 @@ import hashlib
 import io
 import re
 import tarfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import IO, Literal
 
 import msgspec
+
+from builder.pieces import Pieces
 
 __all__ = ["BLOB_LIMIT", "TEXT_LIMIT", "Config", "Entry", "Snapshot", "read_archive", "resolve"]
 
@@ -90,28 +92,6 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
         return self.texts.get(path, b"").decode("utf-8", "replace")
 
 
-class _Pieces(io.RawIOBase):
-    """Pieces of bytes as a file."""
-
-    def __init__(self, pieces: Iterable[bytes]) -> None:
-        self._pieces: Iterator[bytes] = iter(pieces)
-        self._rest = memoryview(b"")
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        while not self._rest:
-            piece = next(self._pieces, None)
-            if piece is None:
-                return 0
-            self._rest = memoryview(piece)
-        count = min(len(buffer), len(self._rest))
-        buffer[:count] = self._rest[:count]
-        self._rest = self._rest[count:]
-        return count
-
-
 def read_archive(pieces: Iterable[bytes]) -> tuple[dict[str, Entry], dict[str, bytes], tuple[str, ...]]:
     """Return the entries of a tar archive by absolute path, the files that are kept, and those that are too large.
 
@@ -122,9 +102,7 @@ def read_archive(pieces: Iterable[bytes]) -> tuple[dict[str, Entry], dict[str, b
     texts: dict[str, bytes] = {}
     left_out: list[str] = []
     room = TEXTS_LIMIT
-    with tarfile.open(
-        fileobj=io.BufferedReader(_Pieces(pieces), PIECE), mode="r|", errors="surrogateescape"
-    ) as archive:
+    with tarfile.open(fileobj=io.BufferedReader(Pieces(pieces), PIECE), mode="r|", errors="surrogateescape") as archive:
         while (member := archive.next()) is not None:
             # It would keep them all, and a large image has a hundred thousand.
             archive.members = []  # type: ignore[attr-defined]

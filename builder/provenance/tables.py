@@ -42,9 +42,9 @@ def cut(text: str, width: int = WIDEST) -> str:
 def headline(inventory: Inventory) -> str:
     """Return what is in the image, counted."""
     counted = summary(inventory.packages)
-    parts = [f"{counted[kind]} {title}" for kind, title in _KINDS.items() if counted[kind]]
+    parts = [f"{title}: {counted[kind]}" for kind, title in _KINDS.items() if counted[kind]]
     owned = sum(package.files for package in inventory.packages)
-    return f"{', '.join(parts)}; {owned} files with an owner, {len(inventory.unowned)} without"
+    return f"{', '.join(parts) or 'no package'}; files: {owned} with an owner, {len(inventory.unowned)} without"
 
 
 def package_rows(packages: Sequence[Package]) -> Iterator[tuple[str, ...]]:

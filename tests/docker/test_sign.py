@@ -90,7 +90,7 @@ def registry(tmp_path: Path) -> Iterator[Registry]:
 
 
 @pytest.fixture
-def pushed(engine: Engine, registry: Registry, tag: str) -> Iterator[str]:
+def pushed(engine: Engine, registry: Registry, tag: str) -> str:
     """Return the name and digest of a small image in the registry."""
     runner = SystemRunner()
     done = runner.run(("docker", "build", "--tag", tag, "-"), stdin=SMALL.encode())
@@ -101,7 +101,7 @@ def pushed(engine: Engine, registry: Registry, tag: str) -> Iterator[str]:
     runner.run(("docker", "image", "rm", name))
     found = Tools(runner=runner).look(reference(name, option="X"))
     assert found is not None
-    yield f"{name}@{found.digest}"
+    return f"{name}@{found.digest}"
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from support.snapshots import AFTER, MANIFEST, SITE, distribution, inventory, to
 
 from builder.provenance.inventory import Package, summary
 from builder.provenance.python import source_of
-from builder.provenance.rpm import QUERY, query_command, read_query
+from builder.provenance.rpm import QUERY, database_of, query_command, read_query
 
 
 def package(name: str, kind: str = "") -> Package:
@@ -170,9 +170,15 @@ def test_rpms_as_their_own_program_prints_them() -> None:
     perl, bash = sorted(read_query(text), key=lambda each: each.name, reverse=True)
     assert (bash.version, bash.paths) == ("5.2-1.oe2403", ("/bin/bash", "/etc/skel"))
     assert (perl.version, perl.vendor) == ("4:5.38-1", "")
-    words = query_command("sha256:1")
-    assert words[-5:] == ("sha256:1", "--query", "--all", "--queryformat", QUERY)
+    words = query_command("sha256:1", "/var/lib/rpm")
+    assert words[-7:] == ("sha256:1", "--dbpath", "/var/lib/rpm", "--query", "--all", "--queryformat", QUERY)
     assert words[words.index("--network") : words.index("--network") + 2] == ("--network", "none")
+
+
+def test_where_an_rpm_database_is() -> None:
+    assert database_of(inventory({"var/lib/rpm/rpmdb.sqlite": b""}).snapshot) == "/var/lib/rpm"
+    assert database_of(inventory({"usr/lib/sysimage/rpm/Packages.db": b""}).snapshot) == "/usr/lib/sysimage/rpm"
+    assert database_of(inventory({"var/lib/rpm": ("folder", "")}).snapshot) == ""
 
 
 def test_the_manifests_own_words_are_the_changes() -> None:
