@@ -1,11 +1,17 @@
 #!/usr/bin/env bash
-# One image: built, verified, and then pushed by its digest alone; `merge` names it when all architectures are there.
+# One image: built, verified, and only then pushed; `merge` gives it its name when all architectures are there.
 set -euo pipefail
 read -r -a words <<< "$DRIVEBUILD_ARGUMENTS"
 caches=()
 if [ -n "$DRIVEBUILD_REGISTRY" ]; then
-    for tag in $DRIVEBUILD_CACHE_TO $DRIVEBUILD_CACHE_FROM; do
-        caches+=(--cache-from "$DRIVEBUILD_REGISTRY/cache:$tag")
+    suffix=
+    if [ -n "$DRIVEBUILD_BASE_ID" ] && [ -f "out/$DRIVEBUILD_BASE_ID" ]; then
+        digest=$(sed 's/.*@sha256://' "out/$DRIVEBUILD_BASE_ID")
+        suffix=-${digest:0:12}
+    fi
+    caches=(--cache-from "$DRIVEBUILD_REGISTRY/cache:$DRIVEBUILD_CACHE_TO")
+    for tag in $DRIVEBUILD_CACHE_FROM; do
+        caches+=(--cache-from "$DRIVEBUILD_REGISTRY/cache:$tag$suffix")
     done
 fi
 keeps=()

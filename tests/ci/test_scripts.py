@@ -21,6 +21,7 @@ from builder.cli.main import app
 SCRIPTS = REPOSITORY / "templates/ci"
 DIGESTS = {arch: f"sha256:{digit * 64}" for arch, digit in (("amd64", "a"), ("arm64", "b"))}
 IMAGE = {
+    "DRIVEBUILD_BASE_ID": "base-debian-12-amd64",
     "DRIVEBUILD_ID": "streampetr-debian-12-cpu-stock-amd64",
     "DRIVEBUILD_ARGUMENTS": "streampetr --platform debian-12-cpu",
     "DRIVEBUILD_CACHE_FROM": "debian-12-cpu-amd64-mmcv-0123 debian-12-cpu-amd64-torch-4567",
@@ -76,9 +77,8 @@ def understood(words: list[str]) -> None:
     command.make_context(name, spelled_out(rest))
 
 
-PUSHED = f"""\
-case "$*" in *--by-digest*)
-echo '{{"event":"pushed","name":"registry.example/team/streampetr","digest":"{DIGESTS["amd64"]}"}}' > "${{@: -1}}" ;; esac"""
+EVENT = json.dumps({"event": "pushed", "name": "registry.example/team/streampetr", "digest": DIGESTS["amd64"]})
+PUSHED = f"""case "$*" in *--by-digest*) echo '{EVENT}' > "${{@: -1}}" ;; esac"""
 
 
 def test_an_image_is_built_then_verified_then_pushed(site: Site) -> None:
@@ -125,6 +125,27 @@ def test_without_a_registry_there_is_no_cache(site: Site) -> None:
     assert site.calls[0] == ["drivebuild", "image", "streampetr", "--platform", "debian-12-cpu"]
 
 
+BASE = "registry.example/team/base@sha256:" + "0123456789abcdef" * 4 + "\n"
+
+
+def test_a_fresh_base_has_caches_of_its_own(site: Site) -> None:
+    """A stage's own digest does not know the packages of the base: what stands on another one is not it."""
+    (site.folder / "out").mkdir()
+    (site.folder / "out/base-debian-12-amd64").write_text(BASE)
+    site.stand_in("docker", "false")
+    done = site.run("shared", **SHARED_JOB, DRIVEBUILD_BUILDS=SHARED.format("mmcv"))
+    assert done.returncode == 0, done.stderr
+    assert site.run("image", DRIVEBUILD_PUSH="false", **IMAGE).returncode == 0
+    looked, made, built, _verified = site.calls
+    ref = "registry.example/team/cache:debian-12-cpu-amd64-mmcv-0123-0123456789ab"
+    assert looked[-1] == ref
+    assert made[made.index("--cache-to") + 1] == ref
+    assert ref in built
+    # An image's own is overwritten by each build: it has one name.
+    assert "registry.example/team/cache:debian-12-cpu-amd64-streampetr-stock" in built
+
+
+SHARED_JOB = {"DRIVEBUILD_BASE_ID": "base-debian-12-amd64", "DRIVEBUILD_REGISTRY": "registry.example/team"}
 SHARED = "streampetr --platform debian-12-cpu --until {0}\tdebian-12-cpu-amd64-{0}-0123\tdebian-12-cpu-amd64-{0}"
 
 
@@ -133,7 +154,7 @@ def test_shared_stages_are_built_in_order_unless_their_cache_is_there(site: Site
     # Something that reads standard input must not take the rest of the list.
     site.stand_in("drivebuild", "cat > /dev/null")
     builds = "\n".join(SHARED.format(stage) for stage in ("torch", "mmcv", "env"))
-    done = site.run("shared", DRIVEBUILD_REGISTRY="registry.example/team", DRIVEBUILD_BUILDS=builds)
+    done = site.run("shared", **SHARED_JOB, DRIVEBUILD_BUILDS=builds)
     assert done.returncode == 0, done.stderr
     made = [call for call in site.calls if call[0] == "drivebuild"]
     assert [call[call.index("--until") + 1] for call in made] == ["mmcv", "env"]
@@ -151,7 +172,7 @@ def test_a_shared_stage_that_fails_ends_the_job(site: Site) -> None:
     site.stand_in("docker", "false")
     site.stand_in("drivebuild", "false")
     builds = "\n".join(SHARED.format(stage) for stage in ("torch", "mmcv"))
-    assert site.run("shared", DRIVEBUILD_REGISTRY="r.example/t", DRIVEBUILD_BUILDS=builds).returncode != 0
+    assert site.run("shared", **SHARED_JOB, DRIVEBUILD_BUILDS=builds).returncode != 0
     assert len([call for call in site.calls if call[0] == "drivebuild"]) == 1
 
 
