@@ -104,8 +104,8 @@ def tags(own: OwnEngine, repository: str) -> set[str]:
 
 def test_from_a_base_to_a_name(machine: RunnerMachine) -> None:
     own, real = machine.own, f"{sys.executable} -m builder"
-    # A base that is not in the registry is made: the one that is there stands for a bootstrap of minutes. A stage before
-    # the image says no recipe.
+    # A base that is not in the registry is made: the one that is there stands for a bootstrap of minutes. A stage
+    # before the image says no recipe.
     stands_for = f'verify) echo "{{}}" ;; base) ;; merge) exec {real} "$@" --any-recipe ;; *) exec {real} "$@" ;;'
     machine._program("drivebuild", f'case "$1" in {stands_for} esac')
     made = machine.run("base", DRIVEBUILD_BASE_REF="debian-12-amd64", DRIVEBUILD_FRESH="false", **PLACE)
