@@ -96,6 +96,34 @@ def test_a_files_name_cannot_steer_a_terminal(folder: Path, name: str) -> None:
     assert ".yaml" in said
 
 
+# --- where a rendered tree may be written -----------------------------------------------------------
+
+
+def test_nothing_is_rendered_through_a_link(tmp_path: Path) -> None:
+    """A stranger's checkout, in which `drivebuild render` is run: its folders may be links."""
+    home, checkout = tmp_path / "home", tmp_path / "checkout"
+    home.mkdir()
+    checkout.mkdir()
+    (home / "notes").write_text("mine")
+    (checkout / "compose").symlink_to(home)
+    said = refused(drivebuild("render", "--output", str(checkout)), 5)
+    assert "leads out of" in said
+    assert [path.name for path in home.iterdir()] == ["notes"]
+    assert not (checkout / "dockerfiles").exists(), "nothing is half written"
+
+
+def test_what_is_behind_a_link_is_not_shown_as_a_difference(tmp_path: Path) -> None:
+    (tmp_path / "private").write_text(PRIVATE)
+    checkout = tmp_path / "checkout"
+    path = checkout / "compose/streampetr.yaml"
+    path.parent.mkdir(parents=True)
+    path.symlink_to("../../private")
+    assert "hunter2" not in refused(drivebuild("render", "--output", str(checkout), "--check"), 8)
+    assert drivebuild("render", "--output", str(checkout)).exit_code == 0
+    assert not path.is_symlink()
+    assert (tmp_path / "private").read_text() == PRIVATE
+
+
 # --- what its stages may be called -----------------------------------------------------------------
 
 TAKEN = (
