@@ -20,6 +20,7 @@ from builder.cli.building import (
 )
 from builder.cli.compilecache import CompileCache, compiled_before, parsed
 from builder.cli.main import Settings, app
+from builder.cli.matrix import Since
 from builder.cli.options import AcceptBisheng, AcceptCann, AsJson, Pins, accepted, parse_pins
 from builder.cli.push import BuilderName, CacheFrom, CacheTo, Overwrite, Push, delivery_of
 from builder.errors import UsageError
@@ -43,6 +44,7 @@ class _Many:
     report: Path | None
     dry_run: bool
     delivery: Delivery
+    since: str
 
 
 @app.command("build-all")
@@ -60,6 +62,7 @@ def build_all(
         typer.Option("--variant", metavar="V", help="A variant; stock and lto by default. May be repeated."),
     ] = None,
     until: Annotated[str, typer.Option("--until", metavar="STAGE", help="Stop after this stage, in every image.")] = "",
+    since: Since = "",
     parallel: Annotated[
         int | None,
         typer.Option(
@@ -122,7 +125,7 @@ def build_all(
         builder=builder,
         offline=offline,
     )
-    many = _Many(parallel=parallel, report=report, dry_run=dry_run, delivery=delivery)
+    many = _Many(parallel=parallel, report=report, dry_run=dry_run, delivery=delivery, since=since)
     _check_report(report)
     from builder.engine.host import connect
     from builder.plan.choose import choose
@@ -160,11 +163,22 @@ def _run(settings: Settings, chosen: Chosen, words: Words, many: _Many, engine: 
     from msgspec.structs import replace as replaced
 
     from builder.cli.buildallend import end
-    from builder.cli.buildallworks import order_works, print_order, slots_of, supplied_work, with_stage, work_of
+    from builder.cli.buildallworks import (
+        changed_since,
+        order_works,
+        print_order,
+        slots_of,
+        supplied_work,
+        with_stage,
+        work_of,
+    )
     from builder.engine.process import SystemRunner
 
     quiet, runner = words.progress == "json", SystemRunner()
     plans, left_out = with_stage(chosen, words.until)
+    if many.since:
+        plans, same = changed_since(settings, plans, many.since, facts.architecture)
+        left_out |= same
     works = [work_of(settings, plan, words, many.delivery) for plan in plans]
     order = order_works(works, facts.architecture)
     if not quiet:
@@ -190,8 +204,8 @@ def _run(settings: Settings, chosen: Chosen, words: Words, many: _Many, engine: 
 
 
 def _say_first(works: Sequence[Work], left_out: Mapping[str, str]) -> None:
-    for name, why in left_out.items():
-        typer.echo(f"left out: {name}: {why}")
+    for why in dict.fromkeys(left_out.values()):
+        typer.echo(f"left out, {why}: {', '.join(name for name in left_out if left_out[name] == why)}")
     for work in works:
         if work.broken is None:
             say_choices(work.choices)

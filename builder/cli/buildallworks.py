@@ -21,7 +21,16 @@ if TYPE_CHECKING:
     from builder.plan.choose import Chosen
     from builder.plan.stage import Plan
 
-__all__ = ["known_seconds", "order_works", "print_order", "slots_of", "supplied_work", "with_stage", "work_of"]
+__all__ = [
+    "changed_since",
+    "known_seconds",
+    "order_works",
+    "print_order",
+    "slots_of",
+    "supplied_work",
+    "with_stage",
+    "work_of",
+]
 
 
 def with_stage(chosen: Chosen, until: str) -> tuple[list[Plan], dict[str, str]]:
@@ -42,6 +51,34 @@ def with_stage(chosen: Chosen, until: str) -> tuple[list[Plan], dict[str, str]]:
     if not found:
         target_of(chosen.plans[0], until)
     return found, left_out
+
+
+def changed_since(
+    settings: Settings, plans: Sequence[Plan], rev: str, architecture: str
+) -> tuple[list[Plan], dict[str, str]]:
+    """Return the plans whose text or inputs changed between a commit and now, and the others with that reason.
+
+    Raises:
+        SourceError: when there is no such commit.
+    """
+    from builder.cli.matrix import say_past
+    from builder.engine.process import SystemRunner
+    from builder.render.keys import Digester
+    from builder.render.matrix import entries
+    from builder.source.catalog import read_templates
+    from builder.source.since import key_of, past_of
+
+    templates = read_templates()
+    digester = Digester(templates)
+    past = past_of(rev, settings.recipes, [key_of(plan) for plan in plans], SystemRunner())
+    say_past(past)
+    changed = {
+        entry.plan.tag
+        for entry in entries(plans, digester)
+        if entry.architecture == architecture and past.change(entry, digester, templates) in ("added", "changed")
+    }
+    same = {_name(plan): f"unchanged since {rev}" for plan in plans if plan.tag not in changed}
+    return [plan for plan in plans if plan.tag in changed], same
 
 
 def _name(plan: Plan) -> str:

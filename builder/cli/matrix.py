@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from builder.render.matrix import Merge, Row, Runner, Seconds, SharedJob
     from builder.source.since import Past
 
+__all__ = ["Since", "say_past"]
+
 Format = Literal["table", "json", "github", "gitlab", "bake"]
 FORMATS: tuple[Format, ...] = ("table", "json", "github", "gitlab", "bake")
 PARTS = ("images", "shared", "merges")
@@ -206,13 +208,18 @@ def _say_past(found: _Found, rev: str) -> None:
     """Say on standard error what a reader of the rows could not see."""
     if found.past is None:
         return
-    for note in found.past.notes:
-        typer.echo(f"note: {note}", err=True)
-    if found.past.lost:
-        typer.echo(f"warning: {found.past.lost}", err=True)
-        typer.echo("warning: so everything counts as changed; what did not change comes from the cache", err=True)
+    say_past(found.past)
     if found.removed:
         typer.echo(f"gone since {rev}: {', '.join(found.removed)}", err=True)
+
+
+def say_past(past: Past) -> None:
+    """Say on standard error what is to be known of a comparison with a commit."""
+    for note in past.notes:
+        typer.echo(f"note: {note}", err=True)
+    if past.lost:
+        typer.echo(f"warning: {past.lost}", err=True)
+        typer.echo("warning: so everything counts as changed; what did not change comes from the cache", err=True)
 
 
 def _append(file: Path, found: _Found, page: int) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from support.cli import drivebuild, refused
+from support.engine import FakeEngine
 from support.files import REPOSITORY
 from support.repos import Repository
 
@@ -83,6 +84,20 @@ def test_nothing_changed(repository: Repository) -> None:
     assert (found["images"], found["shared"], found["merges"]) == ([], [], [])
     assert found["since"] == {"commit": repository.git("rev-parse", "HEAD"), "lost": "", "removed": []}
     assert "no image has changed" in drivebuild("matrix", "--since", "HEAD").output
+
+
+def test_build_all_builds_what_the_matrix_would_list(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("builder.engine.host.connect", FakeEngine)
+    words = ("build-all", "--platform", "debian-12-cpu", "--since", "HEAD", "--dry-run")
+    # What records keep of drivebuild's own code, which is no part of this repository.
+    monkeypatch.setattr("builder.cli.building.template_digests", lambda _texts: {})
+    replace(repository, MODEL, "title: ", "title: Another ")
+    left_out, *rest = drivebuild(*words).output.splitlines()
+    assert left_out.startswith("left out, unchanged since HEAD: ")
+    assert "tpvformer" not in left_out
+    rows = [line.split()[:2] for line in rest if "debian-12-cpu-" in line]
+    assert sorted(rows) == [["tpvformer", "debian-12-cpu-lto"], ["tpvformer", "debian-12-cpu-stock"]]
+    assert "no commit 'nowhere'" in refused(drivebuild(*words[:-2], "nowhere"), 5)
 
 
 def test_a_model_moves_its_own_images_only(repository: Repository) -> None:
