@@ -17,6 +17,13 @@ from builder.recipe.suggest import one_of
 __all__ = ["LocalSource", "local_sources"]
 
 PREFIX = "src-"
+_PLAIN = {
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_ATTR_NOSYSTEM": "1",
+    "GIT_TERMINAL_PROMPT": "0",
+}
+"""Git without anybody's settings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,20 +80,26 @@ def _git_dir(folder: Path) -> Path | None:
 
 
 def _exported(repository: Path, commit: str, runner: Runner, *, shown: Path) -> Path:
-    """Return a folder with exactly the files of `commit`: what is uncommitted or untracked stays out."""
-    base = ("git", f"--git-dir={repository}", "-c", "core.autocrlf=false", "-c", "core.bare=false")
-    _git(runner, (*base, "rev-parse", "--git-dir"), shown)
-    if runner.run((*base, "cat-file", "-e", f"{commit}^{{commit}}")).code != 0:
-        hint = f"`git -C {shown} fetch origin {commit}`, where the host can be reached"
-        raise SourceError(f"{shown} does not have the pinned commit {commit}", hint=hint)
+    """Return a folder with exactly the files of `commit`: what is uncommitted or untracked stays out.
+
+    Only the repository's objects are used, through one of its own: a stranger's configuration could name programs that
+    git runs here, as filters of a checkout or to fetch what is missing.
+    """
+    asked = ("git", f"--git-dir={repository}", "rev-parse", "--path-format=absolute", "--git-path", "objects")
+    objects = _git(runner, asked, shown).text
     target = trees_folder() / commit
-    if target.is_dir():
-        return target
     make_folder(target.parent)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".export-") as scratch:
-        tree = Path(scratch) / "tree"
+        own, tree = Path(scratch) / "own.git", Path(scratch) / "tree"
+        environment = {**_PLAIN, "GIT_INDEX_FILE": f"{scratch}/index", "GIT_ALTERNATE_OBJECT_DIRECTORIES": objects}
+        _git(runner, ("git", "init", "--quiet", "--bare", "--template=", str(own)), shown, environment)
+        base = ("git", f"--git-dir={own}", "-c", "core.autocrlf=false", "-c", "core.bare=false")
+        if runner.run((*base, "cat-file", "-e", f"{commit}^{{commit}}"), env=environment).code != 0:
+            hint = f"`git -C {shown} fetch origin {commit}`, where the host can be reached"
+            raise SourceError(f"{shown} does not have the pinned commit {commit}", hint=hint)
+        if target.is_dir():
+            return target
         tree.mkdir()
-        environment = {"GIT_INDEX_FILE": str(Path(scratch) / "index"), "GIT_TERMINAL_PROMPT": "0"}
         _git(runner, (*base, "read-tree", commit), shown, environment)
         _git(runner, (*base, f"--work-tree={tree}", "checkout-index", "--all", "--force"), shown, environment)
         _moved(tree, target)

@@ -70,6 +70,47 @@ def test_the_repository_itself_is_not_touched(repository: tuple[Path, str]) -> N
     assert git(folder, "status", "--porcelain=v2") == before
 
 
+@pytest.mark.parametrize("missing", [False, True])
+def test_a_repositorys_own_settings_run_nothing(repository: tuple[Path, str], tmp_path: Path, missing: bool) -> None:
+    """A stranger's repository, unpacked from an archive: its configuration names programs."""
+    folder, _first = repository
+    touch = f"touch {tmp_path}/pwned; cat"
+    (folder / ".gitattributes").write_text("* filter=evil diff=evil\n")
+    git(folder, "add", ".gitattributes")
+    git(folder, "commit", "--quiet", "-m", "attributes")
+    commit = "1" * 40 if missing else git(folder, "rev-parse", "HEAD")
+    for name, value in (
+        ("filter.evil.smudge", touch),
+        ("filter.evil.process", touch),
+        ("core.fsmonitor", touch),
+        ("core.sshCommand", touch),
+        ("core.hooksPath", str(tmp_path / "hooks")),
+        ("remote.origin.url", "ssh://evil.example/x"),
+        ("remote.origin.promisor", "true"),
+        ("extensions.partialClone", "origin"),
+        ("core.repositoryFormatVersion", "1"),
+    ):
+        git(folder, "config", name, value)
+    hook = tmp_path / "hooks/post-checkout"
+    hook.parent.mkdir()
+    hook.write_text(f"#!/bin/sh\ntouch {tmp_path}/pwned\n")
+    hook.chmod(0o755)
+    if missing:
+        with pytest.raises(SourceError, match="does not have the pinned commit"):
+            sources(f"ops={folder}", commit)
+    else:
+        (found,) = sources(f"ops={folder}", commit)
+        assert (found.folder / "text").read_text() == "second"
+    assert not (tmp_path / "pwned").exists()
+
+
+def test_a_second_work_tree_of_a_repository(repository: tuple[Path, str], tmp_path: Path) -> None:
+    folder, first = repository
+    git(folder, "worktree", "add", "--quiet", str(tmp_path / "second"), first)
+    (found,) = sources(f"ops={tmp_path / 'second'}", first)
+    assert (found.folder / "text").read_bytes() == b"first\r\n"
+
+
 def test_a_repository_without_the_commit(repository: tuple[Path, str]) -> None:
     with pytest.raises(SourceError) as caught:
         sources(f"ops={repository[0]}", "0" * 40)
