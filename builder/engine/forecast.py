@@ -154,10 +154,16 @@ def image_word(image: Image) -> str:
 
 def compared(forecast: Forecast, stages: Iterable[StageRecord]) -> Compared:
     """Return what a build that succeeded did, against its forecast."""
-    executed = tuple(stage.name for stage in stages if stage.state == "done" and stage.name in forecast.keys)
+    known, keys = forecast.ledger.seen, forecast.keys
+    executed = tuple(
+        stage.name
+        for stage in stages
+        if stage.state == "done"
+        and stage.name in keys
+        and not (keys[stage.name].fetches and keys[stage.name].key in known)
+    )
     if forecast.predicted is None:
         return Compared(executed=executed, differences=())
-    keys = forecast.keys
     # Two stages with the same steps are one to BuildKit, which shows them under one name.
     ran, said = {keys[name].key for name in executed}, {keys[name].key for name in forecast.predicted}
     reasons: dict[str, str] = {}

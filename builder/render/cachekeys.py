@@ -8,6 +8,8 @@ held by a test with a real engine (tests/docker/test_forecast.py):
 - What a step copies from or mounts counts by its content at that path. Before a build nobody knows the content of what
   will be made anew, so a stage's key stands for it, until a build has shown that two keys gave the same bytes.
 - `--network=none`, of a step or of the whole build, is part of each step that runs something.
+- The files of a commit count alike whether BuildKit fetched them or a folder holds them, but for the whole of them: `/`
+  of a fetched source and `/` of a folder are never equal.
 - An image counts by its layers and its environment, and not by its id.
 """
 
@@ -25,7 +27,7 @@ __all__ = ["Given", "StageKey", "cache_keys", "images_named", "reached"]
 DIGITS = 32
 _WORKING = ("RUN", "COPY", "ADD", "WORKDIR")
 _CONFIGURING = ("ENV", "ARG", "USER", "SHELL")
-_FROM = re.compile(r"(?P<before>(?:^|[\s,])(?:--)?from=)(?P<name>[^\s,]+)")
+_FROM = re.compile(r"(?P<before>(?:^|[\s,=])(?:--)?from=)(?P<name>[^\s,]+)")
 _GIT = re.compile(r"\S+\.git#(?P<commit>[0-9a-f]{40})(?P<folder>:\S+)?(?=\s)")
 _CHECKED = re.compile(r"--checksum=\S+")
 _WEB = re.compile(r"https?://\S*/(?P<file>[^/\s?#]+)(?=\s)")
@@ -68,6 +70,8 @@ class StageKey:
     """The stages it starts from, copies from or mounts, the first one first."""
     works: bool
     """Whether it has a step at all; an empty stage and a folder in a stage's place have none."""
+    fetches: bool
+    """Whether it is one thing out of the network: BuildKit asks for that again, and calls it no cached step."""
     handed: str
     """What it hands on beside files: variables, folder, user, shell."""
     settings: str
@@ -125,8 +129,8 @@ class _Reader:
         self._given = given
         self._found: dict[str, StageKey] = {}
         self._configs: dict[str, _Config] = {}
-        self._pinned: dict[str, str] = {}
-        """Of stages that are one pinned source and nothing else: a word for it."""
+        self._pinned: dict[str, tuple[str, str]] = {}
+        """Of stages that are one commit's files and nothing else: a word for it, and how it comes there."""
 
     def read(self, text: str) -> dict[str, StageKey]:
         predefined = {"TARGETARCH": self._given.architecture, "TARGETOS": "linux"}
@@ -168,7 +172,7 @@ class _Reader:
         self._configs[name] = config
         pinned = _pin(items, base)
         if pinned:
-            self._pinned[name] = pinned
+            self._pinned[name] = pinned, "fetched"
         self._found[name] = StageKey(
             name=name,
             key=key,
@@ -178,6 +182,7 @@ class _Reader:
             contents=tuple(contents),
             needs=tuple(needs),
             works=bool(done),
+            fetches=base == "scratch" and [item.kind.upper() for item in items] == ["ADD"],
             handed=_digest("handed", repr((config.environment, config.folder, config.user, config.shell))),
             settings=_digest("settings", repr((config.environment, config.folder, config.user)), *config.said),
         )
@@ -193,11 +198,12 @@ class _Reader:
             contents=(),
             needs=(),
             works=False,
+            fetches=False,
             handed="",
             settings="",
         )
         if word.startswith("git:"):
-            self._pinned[name] = f"{word} /"
+            self._pinned[name] = f"{word} /", "folder"
 
     def _inherited(self, base: str) -> _Config:
         known = self._configs.get(base, _Config())
@@ -277,7 +283,8 @@ class _Reader:
 
     def _content(self, name: str, path: str) -> str:
         if name in self._pinned:
-            word = _digest("pinned", self._pinned[name], path)
+            pinned, how = self._pinned[name]
+            word = _digest("pinned", pinned, how if "/" in path.split() else "", path)
         elif name in self._found:
             word = _digest("content", self._found[name].key, path)
         else:
