@@ -20,8 +20,10 @@ from support.engine import stage, toy_plan
 from builder.engine.build import Choices, build
 from builder.engine.folders import build_folder
 from builder.engine.host import Engine, connect
+from builder.engine.many import build_many
 from builder.engine.process import SystemRunner
 from builder.engine.record import read_record
+from builder.engine.works import SystemDoors, Work
 from builder.errors import BuildError
 
 pytestmark = pytest.mark.docker
@@ -143,3 +145,25 @@ def test_the_engines_disk_is_full(small_engine: Engine, tag: str, tmp_path: Path
     record = read_record(tag)
     assert record is not None
     assert (record.outcome, record.image_id) == ("failed", "")
+
+
+def test_many_images_and_the_engines_disk_is_full(small_engine: Engine, tag: str, tmp_path: Path) -> None:
+    """What waits is not tried, each to the same end after as many minutes; that is said once."""
+    source = tmp_path / "big"
+    source.mkdir()
+    (source / "file").write_bytes(os.urandom(1 << 20) * 100)
+    names = ("first", "second", "third")
+    works = [
+        Work(
+            name=name,
+            plan=toy_plan(stage("toy")),
+            dockerfile=f"FROM scratch AS src-big\nFROM scratch AS toy\nCOPY --from=src-big / /{name}\n",
+            choices=Choices(tag=f"{tag}-{name}", contexts=(("src-big", source),)),
+            digests={"toy": name},
+        )
+        for name in names
+    ]
+    outcome = build_many(works, names, slots=1, doors=SystemDoors(), show=lambda _views, _now: None)
+    assert [image.state for image in outcome.images] == ["failed", "left", "left"]
+    assert outcome.stopped.startswith("the engine's disk is full (")
+    assert "docker system df" in outcome.hint
