@@ -212,6 +212,23 @@ def test_a_connection_that_is_cut_in_mid_push(site: Site, door: FaultyDoor) -> N
     assert "try 3 of 4 in 4 s" in site.said[1]
 
 
+def test_a_registry_that_dies_in_mid_push_and_comes_back(site: Site, tmp_path: Path) -> None:
+    with registry_on(tmp_path / "mortal") as registry, faulty_door(registry) as door:
+
+        def come_back(seconds: float) -> None:
+            site.waits.append(seconds)
+            registry.start()
+
+        # It dies with all layers in it, and before it has the manifest.
+        door.faults = [Fault("PUT", "/manifests/", after=registry.kill)]
+        site.way = replace(site.way, patience=Patience(tries=3, sleep=come_back, chance=lambda: 0.5))
+        done = site.pushed("mortal", f"{door.address}/mortal")
+        assert site.waits == [2.0]
+        assert at(done.name).digest == done.digest
+        uploads = [request for request in door.requests if request[0] == "PATCH"]
+        assert len(uploads) == len({request[1] for request in uploads}), "no layer was sent twice"
+
+
 def test_a_registry_that_throttles_and_says_for_how_long(site: Site, door: FaultyDoor) -> None:
     body = b'{"errors":[{"code":"TOOMANYREQUESTS","message":"slow down"}]}'
     door.faults = [Fault("PUT", "/manifests/", status=429, body=body, after=lambda: door.faults.append(root))]

@@ -32,6 +32,19 @@ class Registry:
 
     folder: Path
     address: str
+    process: subprocess.Popen[bytes] | None = None
+
+    def kill(self) -> None:
+        """End it as a machine ends whose plug is pulled."""
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+
+    def start(self) -> None:
+        """Start it, with what it had when it was killed."""
+        port = int(self.address.rpartition(":")[2])
+        self.process = started_registry(self.folder, f"127.0.0.1:{port}")
+        _await(port, self.process)
 
     @property
     def blobs(self) -> Path:
@@ -58,14 +71,12 @@ def started_registry(
 @contextlib.contextmanager
 def registry_on(folder: Path) -> Iterator[Registry]:
     """Run a registry on a free port of loopback; the engine takes those without TLS."""
-    port = _free_port()
-    process = started_registry(folder, f"127.0.0.1:{port}")
+    made = Registry(folder, f"localhost:{_free_port()}")
     try:
-        _await(port, process)
-        yield Registry(folder, f"localhost:{port}")
+        made.start()
+        yield made
     finally:
-        process.kill()
-        process.wait()
+        made.kill()
 
 
 def _free_port() -> int:
