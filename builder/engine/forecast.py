@@ -257,7 +257,7 @@ def _fingerprint(folder: Path) -> str:
     """Return a digest of a folder's files: names, modes, links and contents, as BuildKit compares them."""
     whole = hashlib.sha256()
     try:
-        for path in sorted(folder.rglob("*")):
+        for path in sorted(_paths(folder)):
             facts = path.lstat()
             line = f"\0{path.relative_to(folder).as_posix()}\0{stat.S_IFMT(facts.st_mode)}\0"
             if stat.S_ISLNK(facts.st_mode):
@@ -272,3 +272,11 @@ def _fingerprint(folder: Path) -> str:
     except OSError as error:
         raise SourceError(f"{error.filename}: {error.strerror}") from error
     return whole.hexdigest()
+
+
+def _paths(folder: Path) -> Iterable[Path]:
+    def refuse(error: OSError) -> None:
+        raise error
+
+    for place, folders, files in os.walk(folder, onerror=refuse):
+        yield from (Path(place) / name for name in (*folders, *files))
