@@ -43,9 +43,10 @@ ENGINE_WAIT = 5.0
 """Seconds an engine has to answer after a failure: one that is started anew by its supervisor needs a few."""
 MOST = 8
 """Images at a time by default, however many processors: leaves unpack files, and wait for the engine's disk."""
+# Of a builder that went away, or of a connection that broke: another try may end otherwise.
 _LOST = re.compile(
-    r"code = Unavailable|error reading from server|transport is closing|Cannot connect to the Docker daemon"
-    r"|connection refused|closing transport|\bEOF\b|connection reset|no such host|layer does not exist"
+    r"code = Unavailable|error reading from server|transport is closing|closing transport|layer does not exist"
+    r"|Cannot connect to the Docker daemon|\bEOF\b|connection reset"
 )
 _FULL = re.compile(r"no space left on device|disk quota exceeded|ENOSPC", re.IGNORECASE)
 
