@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from builder.engine.process import CommandMissingError, SystemRunner
+from builder.signals import noted_interrupts
 
 
 def test_run_returns_all() -> None:
@@ -71,3 +72,45 @@ def test_a_command_that_ignores_interrupts_is_killed(tmp_path: Path, monkeypatch
     with pytest.raises(KeyboardInterrupt):
         SystemRunner().stream(("bash", "-c", f"trap '' INT; touch {ready}; sleep 60; sleep 60"), feed, tick=0.05)
     assert time.monotonic() - start < 10
+
+
+@pytest.mark.parametrize("way", ["run", "stream"])
+def test_an_event_ends_the_command_of_a_thread_as_ctrl_c_would(tmp_path: Path, way: str) -> None:
+    """No signal reaches a thread: what it started ends with its children, in order, and the thread is told."""
+    ready, ended, stop = tmp_path / "ready", tmp_path / "ended", threading.Event()
+    script = f"trap 'kill $!; touch {ended}; exit 1' INT; sleep 71717 & touch {ready}; wait"
+    found: list[type[BaseException]] = []
+
+    def work() -> None:
+        runner = SystemRunner(stop)
+        try:
+            if way == "run":
+                runner.run(("bash", "-c", script), stdin=b"x" * 200_000)
+            else:
+                runner.stream(("bash", "-c", script), lambda _piece: None)
+        except KeyboardInterrupt:
+            found.append(KeyboardInterrupt)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    while not ready.exists():
+        time.sleep(0.02)
+    stop.set()
+    thread.join(60)
+    assert found == [KeyboardInterrupt]
+    assert ended.exists()
+
+
+def test_a_runner_with_an_event_returns_as_one_without() -> None:
+    runner = SystemRunner(threading.Event())
+    result = runner.run(("sh", "-c", "sleep 0.6; cat; exit 3"), stdin=b"in" * 100_000)
+    assert (result.code, len(result.stdout)) == (3, 200_000)
+
+
+def test_the_first_interrupt_is_noted_and_the_second_is_one() -> None:
+    with pytest.raises(KeyboardInterrupt), noted_interrupts() as noted:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert noted.wait(10)
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(10)
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
