@@ -25,9 +25,10 @@ from builder.engine.host import Engine, connect
 from builder.engine.manifests import Tools
 from builder.engine.patience import Patience
 from builder.engine.process import SystemRunner
+from builder.engine.promote import promote
 from builder.engine.push import Way
 from builder.engine.record import BuildRecord
-from builder.engine.registry import reference
+from builder.engine.registry import Reference, reference
 from builder.engine.snapshot import Asked
 from builder.engine.state import BuildState
 from builder.engine.verified import of_image
@@ -246,6 +247,10 @@ def test_a_private_registry_with_a_ca_and_a_password(site: Site, monkeypatch: py
     assert image
     assert found
     assert [of_image(image, "x", ok=True, summary="").identity] == [each.identity for each in found.images]
+    # With what BuildKit attests beside it, into another repository.
+    target = Reference(f"{PRIVATE}/released/toy", "v1")
+    named = promote(reference(done.pushed.name, option="X"), target, tools=Tools(runner=farm.there), unverified=True)
+    assert named.before == named.after == done.pushed.digest
     farm.docker("image", "rm", "--force", plan.tag)
     farm.docker("builder", "prune", "--all", "--force")
     again = here.delivered(Delivery(cache_from=(TEAM,)))
