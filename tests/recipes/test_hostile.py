@@ -423,11 +423,18 @@ RICH: dict[str, Any] = {
                 "log": "out/log",
                 "success": "ok",
                 "checkpoint": "out/*/x.pth",
+                "launch": {
+                    "by": "torchrun",
+                    "command": ["run.py", "-x"],
+                    "divided": {"runner.max_iters": 100},
+                    "success": "done",
+                    "note": "n",
+                },
                 "on": "npu",
                 "when": {"opt": "one"},
                 "note": "n",
             },
-            {"name": "keep", "title": "Keep", "command": ["bash", "kept.sh"], "npus": 8},
+            {"name": "keep", "title": "Keep", "command": ["bash", "kept.sh"], "npus": 8, "single_node": "because"},
         ],
         "log": {
             "steps": {

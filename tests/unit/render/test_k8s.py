@@ -14,6 +14,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from referencing import Registry, Resource
 from support.clusterfields import ASCENDJOB, VOLCANO, VOLCANO_EVENTS, strangers
 
@@ -27,6 +28,26 @@ from builder.render.k8s import KINDS, check_kind, manifests, needs_prepared, ren
 from builder.render.pod import Kind
 from builder.render.yamltext import dump_documents
 
+HOSTILE = (
+    *(
+        "x: y",
+        "- x",
+        "#",
+        "x # y",
+        "'",
+        '"',
+        "\\",
+        "{{ 7 }}",
+        "$(touch x)",
+        "`touch x`",
+        "*x",
+        "&x",
+        "!!python/name:os.system",
+    ),
+    *("---", "...", "%YAML 1.1", "| \\", ">", "privileged: true", "\u200b", "a" * 2000),
+)
+"""One line each, as the loader lets it pass."""
+Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 RELEASES = ("1.28", "1.31", "1.34", "1.37")
 CPU = "debian-12-cpu"
 Documents = tuple[dict[str, Any], ...]
@@ -427,6 +448,26 @@ def test_a_kind_that_cannot_be_is_refused(catalog: Catalog, templates: dict[str,
         rendered(catalog, templates, "smoke", platform=CPU, kind="ascendjob")
     with pytest.raises(UsageError, match="--queue"):
         rendered(catalog, templates, "train-8p", queue="x")
+
+
+@pytest.mark.parametrize("value", HOSTILE)
+def test_what_a_strangers_recipe_says_stays_what_it_says(
+    catalog: Catalog, templates: dict[str, str], value: str
+) -> None:
+    recipe = catalog.models["streampetr"]
+    train = next(job for job in recipe.jobs if job.name == "train-8p")
+    assert train.launch is not None
+    launch = replace(train.launch, command=("x.py", value), success=value, note=value)
+    job = replace(train, launch=launch, title=value, command=("bash", "-c", value))
+    model = replace(recipe, title=value, jobs=(job, *(each for each in recipe.jobs if each.name != "train-8p")))
+    run = cluster_run(model, catalog.platforms[recipe.platform], "stock", choices(recipe, {}), "train-8p", 2)
+    place = ClusterSite(name="x", image="a/b:1", annotations={"note": value}, arguments=(value,))
+    found = list(yaml.load_all(render_k8s(run, place, "job", templates), Loader))
+    assert [each["kind"] for each in found] == ["ConfigMap", "Service", "Job"]
+    assert json.loads(found[0]["data"]["jobs.json"])["jobs"]["train-8p"]["command"][3] == value
+    container = next(pods(found[-1]))["spec"]["containers"][0]
+    assert container["args"][1].replace("$$", "$") == value
+    assert container["securityContext"]["privileged"] is False
 
 
 def test_who_needs_a_conversion_first(catalog: Catalog) -> None:
