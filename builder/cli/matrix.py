@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from builder.plan.stage import Plan
     from builder.recipe.types import Architecture
+    from builder.render.keys import Digester
     from builder.render.matrix import Merge, Row, Runner, Seconds, SharedJob
     from builder.source.since import Past
 
@@ -164,7 +165,7 @@ def _found(
     removed: tuple[str, ...] = ()
     tests = filter_tests(filters, kept, since=bool(since))
     if since:
-        past, removed = _past(settings, since, planned)
+        past, removed = _past(settings, since, planned, digester)
         changes = [(entry, past.change(entry, digester, templates)) for entry in kept]
         kept = [replace(entry, change=change) for entry, change in changes if change]
     kept = [entry for entry in kept if all(test(entry) for test in tests)]
@@ -194,13 +195,13 @@ def _seconds() -> Seconds:
     return seconds
 
 
-def _past(settings: Settings, rev: str, planned: Sequence[Plan]) -> tuple[Past, tuple[str, ...]]:
+def _past(settings: Settings, rev: str, planned: Sequence[Plan], digester: Digester) -> tuple[Past, tuple[str, ...]]:
     """Return what was, and the images of it that are no more."""
     from builder.engine.process import SystemRunner
     from builder.source.since import key_of, past_of
 
     keys = [key_of(plan) for plan in planned]
-    past = past_of(rev, settings.recipes, keys, SystemRunner())
+    past = past_of(rev, settings.recipes, keys, SystemRunner(), digester=digester)
     return past, tuple(sorted(set(past.images) - set(keys)))
 
 

@@ -83,7 +83,9 @@ def key_of(plan: Plan) -> str:
     return f"{plan.model.name} {plan.platform.name} {plan.variant}"
 
 
-def past_of(rev: str, extra: Sequence[Path], wanted: Sequence[str], runner: Runner) -> Past:
+def past_of(
+    rev: str, extra: Sequence[Path], wanted: Sequence[str], runner: Runner, *, digester: Digester | None = None
+) -> Past:
     """Return what the recipes rendered at a commit: the shipped ones, and those of the user's own folders.
 
     The commit is one of the repository of the last folder, or of the shipped recipes where there is none. Shipped
@@ -93,6 +95,8 @@ def past_of(rev: str, extra: Sequence[Path], wanted: Sequence[str], runner: Runn
         rev: a branch, tag or commit.
         extra: the user's folders, as --recipes has them.
         wanted: keys of images that are asked for, beside those that are rendered by themselves.
+        runner: what starts git.
+        digester: what is known of the templates of now; where they have not changed it is not made again.
 
     Raises:
         SourceError: when there is no such commit, or a folder of the user's lies in another repository or in none.
@@ -105,7 +109,7 @@ def past_of(rev: str, extra: Sequence[Path], wanted: Sequence[str], runner: Runn
     if revision.inside(paths.RECIPES) is None:
         notes.append("the shipped recipes are no part of that repository: they count as unchanged")
     with tempfile.TemporaryDirectory(prefix="drivebuild-since-") as name:
-        then = _Then(revision, Path(name), tuple(extra))
+        then = _Then(revision, Path(name), tuple(extra), digester)
         other_code = then.code_differs()
         then.export(code=other_code)
         try:
@@ -125,6 +129,7 @@ class _Then:
     revision: Revision
     folder: Path
     extra: tuple[Path, ...]
+    now: Digester | None
 
     def code_differs(self) -> bool:
         inside = self.revision.inside(_PACKAGE)
@@ -146,7 +151,8 @@ class _Then:
 
     def by_this_code(self, wanted: Sequence[str]) -> dict[str, Before]:
         catalog = read_catalog(self.folders(), shipped=self.at(paths.RECIPES))
-        digester = Digester(read_templates(self.at(paths.TEMPLATES)))
+        templates = read_templates(self.at(paths.TEMPLATES))
+        digester = self.now if self.now and self.now.templates == templates else Digester(templates)
         plans = {key_of(plan): plan for plan in all_plans(catalog)}
         for key in wanted:
             model, platform, variant = key.split(" ")
