@@ -7,6 +7,7 @@ import os
 import selectors
 import signal
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -106,9 +107,13 @@ class SystemRunner:
 
     def run(self, argv: Argv, *, stdin: bytes = b"", env: Mapping[str, str] | None = None) -> Result:
         """See `Runner.run`."""
-        process = _start(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env)
-        with _interruptible((process,)):
-            stdout, stderr = _communicate(process, stdin, self._stop)
+        with _given(stdin, self._stop) as source:
+            process = _start(argv, stdin=source, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env)
+            with _interruptible((process,)):
+                if self._stop is None:
+                    stdout, stderr = process.communicate(stdin)
+                else:
+                    stdout, stderr = _communicate(process, self._stop)
         return Result(process.returncode, stdout, stderr)
 
     def stream(
@@ -170,17 +175,28 @@ def _start(argv: Argv, *, env: Mapping[str, str] | None = None, **streams: Any) 
         raise CommandMissingError(argv[0]) from error
 
 
-def _communicate(process: subprocess.Popen[bytes], stdin: bytes, stop: threading.Event | None) -> tuple[bytes, bytes]:
+@contextlib.contextmanager
+def _given(stdin: bytes, stop: threading.Event | None) -> Iterator[int | IO[bytes]]:
+    """Yield what a command reads: a pipe, or where its end is waited for in pieces, a file.
+
+    Python's communicate() forgets the rest of what it is to write when its patience ends.
+    """
     if stop is None:
-        return process.communicate(stdin)
-    given: bytes | None = stdin
+        yield subprocess.PIPE
+    elif not stdin:
+        yield subprocess.DEVNULL
+    else:
+        with tempfile.TemporaryFile() as file:
+            file.write(stdin)
+            file.seek(0)
+            yield file
+
+
+def _communicate(process: subprocess.Popen[bytes], stop: threading.Event) -> tuple[bytes, bytes]:
     while True:
         _check(stop)
-        try:
-            return process.communicate(given, timeout=0.25)
-        except subprocess.TimeoutExpired:
-            # What it was given it has, or goes on getting.
-            given = None
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return process.communicate(timeout=0.25)
 
 
 def _check(stop: threading.Event | None) -> None:

@@ -108,9 +108,13 @@ def test_a_runner_with_an_event_returns_as_one_without() -> None:
 
 
 def test_the_first_interrupt_is_noted_and_the_second_is_one() -> None:
-    with pytest.raises(KeyboardInterrupt), noted_interrupts() as noted:
-        os.kill(os.getpid(), signal.SIGTERM)
-        assert noted.wait(10)
-        os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(10)
+    def twice() -> None:
+        with noted_interrupts() as noted:
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert noted.wait(10)
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(10)
+
+    with pytest.raises(KeyboardInterrupt):
+        twice()
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
