@@ -203,6 +203,18 @@ def test_a_name_stays_when_one_architecture_was_not_built(site: Site) -> None:
     assert site.calls == []
 
 
+@pytest.mark.parametrize("last", ["", "a" * 40])
+def test_what_changed_is_what_changed_since_a_whole_run(site: Site, tmp_path: Path, last: str) -> None:
+    site.stand_in("gh", f"echo {last}" if last else "")
+    output = tmp_path / "output"
+    assert site.run("since", GITHUB_OUTPUT=str(output), GITHUB_REF_NAME="main").returncode == 0
+    assert output.read_text() == f"since={last}\n"
+    (call,) = site.calls
+    assert call[call.index("--status") + 1] == "success"
+    # A run by hand may have had filters: it says nothing about the others.
+    assert call[call.index("--event") + 1] == "push"
+
+
 # --- the update ----------------------------------------------------------------------------------
 
 
