@@ -98,7 +98,8 @@ def show(context: typer.Context, model: Model_, as_json: AsJson = False) -> None
     print_table(rows, header=("COMPONENT", "VERSION", "ON"))
     _show_options(with_tcmalloc)
     typer.echo("")
-    print_table([(job.name, job.title) for job in recipe.jobs], header=("JOB", "WHAT"))
+    nodes = [(job.name, "several" if job.launch else "one", job.title) for job in recipe.jobs]
+    print_table(nodes, header=("JOB", "NODES", "WHAT"))
     typer.echo("")
     print_table(list(_results(recipe)), header=("CHIP", "CARDS", "BATCH", "EPOCHS", "STEP s", "BUILD", "METRICS"))
     typer.echo("\nresults as upstream published them; drivebuild has not measured them on hardware")

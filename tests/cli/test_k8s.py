@@ -149,3 +149,10 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
 )
 def test_mistakes(words: tuple[str, ...], code: int, sign: str) -> None:
     assert sign in refused(drivebuild("k8s", *words), code)
+
+
+def test_show_says_which_jobs_run_on_several_nodes() -> None:
+    lines = [line.split() for line in drivebuild("show", "streampetr").stdout.split("\n")]
+    found = {line[0]: line[1] for line in lines if len(line) > 2 and line[1] in ("one", "several")}
+    assert found["train-8p"] == "several"
+    assert found["eval"] == "one"
