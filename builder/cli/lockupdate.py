@@ -210,7 +210,7 @@ def _locks(catalog: Catalog, model: str, resolve: Callable[[LockInput], tuple[st
     for item, answer in zip(inputs, answers, strict=True):
         name = f"locks/{item.path}"
         if isinstance(answer, SourceError):
-            missed[name] = answer.message
+            missed[name] = answer.message.removeprefix(f"{item.path}: ")
         elif (lines := changes(before := catalog.locks.get(item.path, ""), answer)) and not only_back(before, answer):
             changed[item] = answer
             found.append(LockChange(path=name, changes=lines))
@@ -227,7 +227,7 @@ def _require_answers(proposal: Proposal) -> None:
     """
     if proposal.missed and not (proposal.moves or proposal.locks or proposal.current):
         name, why = next(iter(proposal.missed.items()))
-        message = f"none of {len(proposal.missed)} sources and locks could be asked; {name}:\n  {why}"
+        message = f"none of {len(proposal.missed)} sources and locks could be asked; the first:\n{name}: {why}"
         hint = "`drivebuild doctor --network` says which hosts answer; --config names a file with mirrors"
         raise SourceError(message, hint=hint)
 

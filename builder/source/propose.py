@@ -164,7 +164,9 @@ def ask_all(sources: Mapping[str, GitSource], asker: Asker, say: Say) -> tuple[t
     say(f"asking for {len(sources)} git sources ...")
     answers = run_all([task(name, source) for name, source in sources.items()], at_once=AT_ONCE)
     missed = {
-        name: answer.message for name, answer in zip(sources, answers, strict=True) if isinstance(answer, SourceError)
+        name: answer.message.removeprefix(f"{name}: ")
+        for name, answer in zip(sources, answers, strict=True)
+        if isinstance(answer, SourceError)
     }
     return tuple(answer for answer in answers if isinstance(answer, Asked)), missed
 
