@@ -8,6 +8,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from builder.plan.bootstrap import MARK
+
 __all__ = ["BASE_SPACE", "SPACE", "Candidate", "Evidence", "Held", "Kept", "Wish", "choose", "freed_bytes", "is_base"]
 
 SPACE = "drivebuild/"
@@ -74,8 +76,13 @@ class Choice:
 
 
 def is_base(image: Held) -> bool:
-    """Return whether an image is a base that drivebuild bootstrapped."""
-    return any(tag.startswith(BASE_SPACE) for tag in image.tags)
+    """Return whether an image is a base that drivebuild bootstrapped.
+
+    One that lost its name to a newer one is known by its label, and by having one layer that no instruction made:
+    what is built on it has more.
+    """
+    alone = MARK in image.labels and len(image.layers) == 1 and not image.newest
+    return alone or any(tag.startswith(BASE_SPACE) for tag in image.tags)
 
 
 def evidence_of(image: Held, recorded: Collection[str]) -> Evidence | None:

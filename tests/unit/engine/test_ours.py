@@ -38,6 +38,9 @@ def gone(*images: Held, wish: Wish = OLD, recorded: dict[str, str] | None = None
         (held("a", labels=LABELS, newest=OWN), "label"),
         (held("a", "registry.example/team/toy:1", labels=LABELS, newest=OWN), "label"),
         (held("a", "localhost/drivebuild/base:debian-12"), "base"),
+        (held("a", labels={"drivebuild.bootstrap": "0"}), "base"),
+        (held("a", labels={"drivebuild.bootstrap": "0"}, layers=("root", "more")), None),
+        (held("a", labels={"drivebuild.bootstrap": "0"}, newest="COPY x /"), None),
         (held("recorded"), "record"),
         # Somebody's own, built FROM one of drivebuild's: it inherits the labels, and its last instruction is another.
         (held("a", "mine:1", labels=LABELS, newest="RUN /bin/sh -c pip install x"), None),
