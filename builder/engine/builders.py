@@ -19,7 +19,7 @@ from builder.engine.process import CommandMissingError, Runner
 from builder.errors import BuildError, UsageError
 from builder.recipe.suggest import one_of
 
-__all__ = ["Builder", "base_layout", "find_builder", "parse_builder"]
+__all__ = ["Builder", "base_layout", "chosen_builder", "find_builder", "parse_builder"]
 
 _MACHINES = {"linux/amd64": "x86_64", "linux/arm64": "aarch64"}
 _STARTED = ("docker-container", "kubernetes")
@@ -67,6 +67,24 @@ def find_builder(name: str, runner: Runner) -> Builder:
         hint = f"is buildkitd running there, and do its certificates fit? `docker buildx inspect {found.name}`"
         raise BuildError(message, hint=hint)
     return found
+
+
+def chosen_builder(runner: Runner, environment: Mapping[str, str]) -> Builder | None:
+    """Return the builder that `docker buildx use` or BUILDX_BUILDER chose, if it is another than the engine's own.
+
+    Raises:
+        UsageError, BuildError: as `find_builder`.
+    """
+    named = environment.get("BUILDX_BUILDER", "")
+    if not named:
+        docker = environment.get("DOCKER_CONFIG") or Path(environment.get("HOME") or "/", ".docker")
+        if not Path(environment.get("BUILDX_CONFIG") or Path(docker, "buildx"), "current").exists():
+            # Nothing was ever chosen: this spares most builds a process.
+            return None
+        said = runner.run(("docker", "buildx", "inspect"))
+        named = parse_builder(said.text).name if said.code == 0 else ""
+    found = find_builder(named, runner) if named else None
+    return found if found and found.elsewhere else None
 
 
 def _started(found: Builder, runner: Runner) -> Builder:

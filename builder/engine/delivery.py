@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from builder.engine.attest import check_attest
 from builder.engine.build import StageFailedError
-from builder.engine.builders import base_layout, find_builder
+from builder.engine.builders import base_layout, chosen_builder, find_builder
 from builder.engine.command import Choices, target_of
 from builder.engine.folders import cache_folder, make_folder
 from builder.engine.host import Facts
@@ -86,11 +86,12 @@ def prepared(
         UsageError: when there is no such builder, or it cannot write caches or what is to be attested.
         BuildError: when a builder elsewhere does not answer, or cannot be handed a base image.
     """
-    name = delivery.builder or os.environ.get("BUILDX_BUILDER", "")
     facts = way.engine.facts()
-    if name:
-        retry = f"{choices.retry} --builder {shlex.quote(name)}" if choices.retry else ""
-        choices = replace(choices, builder=find_builder(name, way.runner), retry=retry)
+    if delivery.builder:
+        retry = f"{choices.retry} --builder {shlex.quote(delivery.builder)}" if choices.retry else ""
+        choices = replace(choices, builder=find_builder(delivery.builder, way.runner), retry=retry)
+    else:
+        choices = replace(choices, builder=chosen_builder(way.runner, os.environ))
     if choices.elsewhere:
         choices = replace(_with_layouts(plan, choices, way), load=not delivery.push)
         _check_kind(choices, facts)

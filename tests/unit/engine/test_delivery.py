@@ -15,7 +15,7 @@ from support.engine import FakeEngine, stage, toy_plan
 from support.runner import RecordingRunner
 
 from builder.engine.build import Choices, StageFailedError
-from builder.engine.builders import base_layout, find_builder
+from builder.engine.builders import base_layout, chosen_builder, find_builder
 from builder.engine.delivery import Delivery, deliver
 from builder.engine.host import Image
 from builder.engine.patience import Patience
@@ -216,3 +216,19 @@ def test_and_one_that_does_not_start_says_why() -> None:
     )
     with pytest.raises(BuildError, match="pull access denied for moby/buildkit"):
         find_builder("farm", runner)
+
+
+def test_a_builder_that_was_chosen_for_all_builds(tmp_path: Path) -> None:
+    home = {"HOME": str(tmp_path)}
+    running = IDLE.replace(b"inactive", b"running\nPlatforms: linux/arm64")
+    runner = RecordingRunner(answers={("docker", "buildx", "inspect"): Result(0, running)})
+    assert chosen_builder(runner, home) is None
+    assert runner.asked == []
+    found = chosen_builder(runner, {**home, "BUILDX_BUILDER": "farm"})
+    assert found
+    assert found.name == "farm"
+    (tmp_path / ".docker/buildx").mkdir(parents=True)
+    (tmp_path / ".docker/buildx/current").write_text("{}")
+    assert chosen_builder(runner, home) == found
+    own = RecordingRunner(answers={("docker", "buildx", "inspect"): Result(0, b"Name: default\nDriver: docker\n")})
+    assert chosen_builder(own, home) is None

@@ -202,8 +202,7 @@ def test_a_builder_that_does_not_answer_or_is_none() -> None:
     assert "farm" in caught.value.hint
 
 
-def test_a_build_elsewhere_is_pushed_from_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("BUILDX_BUILDER", raising=False)
+def test_a_build_elsewhere_is_pushed_from_there(tmp_path: Path) -> None:
     plan = toy_plan(stage("base"), stage("image", "base"))
     runner = RecordingRunner(answers={("docker", "buildx", "inspect"): Result(0, INSPECTED.encode())})
     way = Way(runner=runner, engine=FakeEngine())  # type: ignore[arg-type]
