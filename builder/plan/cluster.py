@@ -74,7 +74,8 @@ def cluster_run(
 
     Raises:
         UsageError: for a job that the model does not have there, or a number of nodes that cannot be.
-        PlanError: when the job cannot run on several nodes, with the recipe's reason.
+        PlanError: when the job cannot run on several nodes, with the recipe's reason, or on a platform that stands in
+            for one with NPUs.
     """
     job = find_job(model, platform, dict(choice), name, also=(RENDEZVOUS,))
     if not 1 <= nodes <= MOST_NODES:
@@ -84,6 +85,9 @@ def cluster_run(
             f"{model.name} {name} wants a terminal, and a cluster's job has none",
             hint="kubectl exec -it POD -- /opt/drivebuild/entrypoint bash opens one in a running pod",
         )
+    if platform.twin and job.npus:
+        message = f"{model.name} {name} cannot run on {platform.name}: its CANN is a link-only stand-in"
+        raise PlanError(message, hint=f"--platform {platform.twin}, or the model's own")
     launch = job.launch if nodes > 1 or job.name == RENDEZVOUS.name else None
     if nodes > 1 and launch is None:
         able = ", ".join(launchable(model, platform, choice))

@@ -130,6 +130,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
         (("streampetr", "eval", "--nodes", "2"), 4, "in a folder of one machine"),
         (("pivotnet", "train-8p-performance", "--nodes", "2"), 4, "the constant 'Host'"),
         (("streampetr", "shell"), 2, "kubectl exec -it"),
+        (("streampetr", "train-8p", "-p", "cann-8.1.rc1-stub"), 4, "--platform cann-8.1.rc1, or the model's own"),
         (("streampetr", "smoke", *CPU, "--kind", "ascendjob"), 2, "uses no NPU"),
         (("streampetr", "smoke", "--queue", "x"), 2, "--kind volcano has queues"),
         (("streampetr", "smoke", "--image", "Foo Bar"), 2, "is no reference of an image"),

@@ -28,6 +28,7 @@ pytestmark = pytest.mark.docker
 
 PLATFORM = "debian-12-cpu"
 ENVIRONMENTS = ("drivebuild/streampetr:debian-12-cpu-stock", "drivebuild/streampetr:debian-12-cpu-stock-env")
+IMAGE, TOY = (f"drivebuild-test/k8s:{name}-{os.getpid()}" for name in ("streampetr", "toyrun"))
 BASE = "FROM localhost/drivebuild/base:debian-12"
 LONG = 900.0
 """Seconds after which something hangs: torch alone takes some to be imported on two processors, four times."""
@@ -57,9 +58,9 @@ def build(context: Path, environment: str, tag: str) -> None:
 def image(environment: str, catalog: Catalog, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Return an image of StreamPETR's environment with the scripts of today."""
     context = write_context(catalog, tmp_path_factory.mktemp("k8s") / "context", PLATFORM, "streampetr")
-    build(context, environment, "drivebuild-test/k8s:streampetr")
-    yield "drivebuild-test/k8s:streampetr"
-    docker("image", "rm", "--force", "drivebuild-test/k8s:streampetr")
+    build(context, environment, IMAGE)
+    yield IMAGE
+    docker("image", "rm", "--force", IMAGE)
 
 
 @pytest.fixture
@@ -161,7 +162,7 @@ def spawning(environment: str, tmp_path: Path) -> Iterator[tuple[Cluster, Path]]
     model["jobs"].append({**model["jobs"][0], "name": "train-nodes", "title": "Stand-in: nodes", "launch": launch})
     (recipes / "models/toyrun.yaml").write_text(json.dumps(model))
     catalog = with_locks(read_catalog((recipes,)))
-    build(write_context(catalog, tmp_path / "context", PLATFORM), environment, "drivebuild-test/k8s:toyrun")
+    build(write_context(catalog, tmp_path / "context", PLATFORM), environment, TOY)
     folders = (
         "nuscenes/samples",
         "nuscenes/maps",
@@ -173,10 +174,10 @@ def spawning(environment: str, tmp_path: Path) -> Iterator[tuple[Cluster, Path]]
         (tmp_path / "claims" / name).mkdir(parents=True)
         (tmp_path / "claims" / name).chmod(0o777)
     (tmp_path / "claims/drivebuild/weights/w.pth").write_text("")
-    cluster = Cluster(tmp_path / "configmap", "drivebuild-test/k8s:toyrun", tmp_path / "claims")
+    cluster = Cluster(tmp_path / "configmap", TOY, tmp_path / "claims")
     yield cluster, recipes
     cluster.remove()
-    docker("image", "rm", "--force", "drivebuild-test/k8s:toyrun")
+    docker("image", "rm", "--force", TOY)
 
 
 def test_a_program_that_counts_nodes_meets_and_keeps_its_runs_on_the_claim(spawning: tuple[Cluster, Path]) -> None:

@@ -6,6 +6,7 @@ headless Service give it. A field that is not known is an error, so that a manif
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -56,7 +57,8 @@ class Cluster:
 
     @property
     def network(self) -> str:
-        return f"drivebuild-test-{self.folder.parent.name}".lower().replace("_", "-")
+        # Two sessions have folders of the same name.
+        return f"drivebuild-test-{self.folder.parent.name}-{os.getpid()}".lower().replace("_", "-")
 
     def start(self, index: int) -> str:
         """Start the pod of one index, as a container, and return its name."""
