@@ -47,14 +47,16 @@ def print_record(record: BuildRecord) -> None:
     typer.echo("")
     facts = (
         ("seconds", f"{record.seconds:.1f} ({len(record.ran)} stages run, {len(record.cached)} cached)"),
-        ("size", human_bytes(record.size_bytes)),
-        ("tag", record.tag),
+        # What was built elsewhere and pushed from there is no image of this engine.
+        ("size", human_bytes(record.size_bytes) if record.size_bytes else ""),
+        ("tag", record.tag if record.image_id else ""),
         ("digest", record.digest or record.image_id),
         ("forecast", forecast_line(record)),
         ("log", record.log),
     )
     for key, value in facts:
-        typer.echo(f"{typer.style(f'{key:8}', bold=True)} {value}")
+        if value:
+            typer.echo(f"{typer.style(f'{key:8}', bold=True)} {value}")
 
 
 def forecast_line(record: BuildRecord) -> str:
