@@ -170,7 +170,10 @@ def _choice(everything: tuple[Held, ...], used: dict[str, str], asked: Asked, ti
     from builder.engine.ours import Wish, choose
     from builder.engine.record import all_records
 
-    recorded = {record.image_id: record.tag for record in all_records() if record.image_id}
+    recorded: dict[str, set[str]] = {}
+    for record in all_records():
+        if record.image_id:
+            recorded.setdefault(record.image_id, set()).add(record.tag)
     wish = Wish(before=times.before, keep=asked.keep, bases=asked.bases)
     return choose(everything, wish, recorded=recorded, used=used)
 

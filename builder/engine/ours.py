@@ -109,7 +109,7 @@ def choose(
     images: Iterable[Held],
     wish: Wish,
     *,
-    recorded: Mapping[str, str],
+    recorded: Mapping[str, Collection[str]],
     used: Mapping[str, str],
 ) -> Choice:
     """Return which images of drivebuild's go, and which stay and why.
@@ -159,8 +159,10 @@ def _choose_base(image: Held, everything: Sequence[Held], wish: Wish, used: Mapp
         choice.gone.append(Candidate(image=image, evidence="base", why="no image stands on it"))
 
 
-def _stays(image: Held, wish: Wish, recorded: Mapping[str, str], used: Mapping[str, str], *, newest: bool) -> str:
-    foreign = [tag for tag in image.tags if not tag.startswith(SPACE) and tag != recorded.get(image.id)]
+def _stays(
+    image: Held, wish: Wish, recorded: Mapping[str, Collection[str]], used: Mapping[str, str], *, newest: bool
+) -> str:
+    foreign = [tag for tag in image.tags if not tag.startswith(SPACE) and tag not in recorded.get(image.id, ())]
     if image.id in used:
         return f"the container {used[image.id]} stands on it"
     if foreign:
@@ -170,9 +172,10 @@ def _stays(image: Held, wish: Wish, recorded: Mapping[str, str], used: Mapping[s
     return "too young" if image.when >= wish.before else ""
 
 
-def _group(image: Held, recorded: Mapping[str, str]) -> tuple[str, ...]:
+def _group(image: Held, recorded: Mapping[str, Collection[str]]) -> tuple[str, ...]:
     """Return what an image is one of: that of a model, platform, variant and stage."""
-    tag = next((tag for tag in image.tags if tag.startswith(SPACE)), "") or recorded.get(image.id, "")
+    tag = next((tag for tag in image.tags if tag.startswith(SPACE)), "")
+    tag = tag or min(recorded.get(image.id, ()), default="")
     if tag:
         return (tag,)
     labels = image.labels

@@ -25,7 +25,9 @@ def held(
     return Held(id=name, tags=tags, labels=labels or {}, when=when, newest=newest, layers=chain)
 
 
-def gone(*images: Held, wish: Wish = OLD, recorded: dict[str, str] | None = None, used: dict[str, str] | None = None):
+def gone(
+    *images: Held, wish: Wish = OLD, recorded: dict[str, set[str]] | None = None, used: dict[str, str] | None = None
+):
     choice = choose(images, wish, recorded=recorded or {}, used=used or {})
     assert {each.image.id for each in choice.gone}.isdisjoint(each.image.id for each in choice.kept)
     return {each.image.id for each in choice.gone}
@@ -51,7 +53,7 @@ def gone(*images: Held, wish: Wish = OLD, recorded: dict[str, str] | None = None
     ],
 )
 def test_what_says_that_drivebuild_made_it(image: Held, evidence: str | None) -> None:
-    assert evidence_of(image, {"recorded": TAG}) == evidence
+    assert evidence_of(image, {"recorded": {TAG}}) == evidence
 
 
 def test_what_a_newer_build_replaced_goes_and_the_newest_stays() -> None:
@@ -80,6 +82,13 @@ def test_what_is_young_in_use_or_named_by_somebody_stays() -> None:
     )
     assert gone(*images, used={"used": "sleepy_hopper"}) == {"old"}
     assert gone(*images, wish=Wish(before=100.0, keep=0), used={"used": "sleepy_hopper"}) == {"new", "old"}
+
+
+def test_names_that_builds_gave_are_nobody_elses() -> None:
+    image = held("a", "team/x:1", "team/y:1")
+    wish = Wish(before=100.0, keep=0)
+    assert gone(image, wish=wish, recorded={"a": {"team/x:1", "team/y:1"}}) == {"a"}
+    assert gone(image, wish=wish, recorded={"a": {"team/x:1"}}) == set()
 
 
 def test_a_base_goes_only_when_asked_and_nothing_stands_on_it() -> None:
