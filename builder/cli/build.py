@@ -57,6 +57,7 @@ from builder.cli.push import (
     check_pushed_file,
     delivery_of,
     print_delivered,
+    print_delivery,
     say_unread,
     siblings_of,
     write_pushed,
@@ -152,7 +153,9 @@ def image(
         from builder.engine.build import check_arguments
 
         check_arguments(dockerfile, choices)
-        print_dry_run(plan, _for_dry_run(settings, plan, choices, delivery), dockerfile)
+        choices, cache_to = _for_dry_run(settings, plan, choices, delivery)
+        print_dry_run(plan, choices, dockerfile)
+        print_delivery(plan, choices, delivery, cache_to)
         return
     done = _build(settings, plan, dockerfile, choices, words, delivery)
     record = done.record
@@ -163,17 +166,19 @@ def image(
         print_record(record)
 
 
-def _for_dry_run(settings: Settings, plan: Plan, choices: Choices, delivery: Delivery) -> Choices:
+def _for_dry_run(
+    settings: Settings, plan: Plan, choices: Choices, delivery: Delivery
+) -> tuple[Choices, tuple[str, ...]]:
     """Return the choices with what only the engine can say, where a builder or caches are named: names of caches."""
     if not (delivery.builder or delivery.cache_from or delivery.cache_to):
-        return choices
+        return choices, ()
     from builder.engine.delivery import prepared
     from builder.engine.host import connect
     from builder.engine.process import SystemRunner
     from builder.engine.push import Way
 
     way = Way(runner=SystemRunner(), engine=connect())
-    return prepared(plan, choices, delivery, way=way, siblings=siblings_of(settings, plan))[0]
+    return prepared(plan, choices, delivery, way=way, siblings=siblings_of(settings, plan))
 
 
 def _build(

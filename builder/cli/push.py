@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from builder.cli.main import Settings
+    from builder.engine.command import Choices
     from builder.engine.delivery import Delivered, Delivery
     from builder.engine.push import Pushed
     from builder.plan.stage import Plan
@@ -29,6 +30,7 @@ __all__ = [
     "check_pushed_file",
     "delivery_of",
     "print_delivered",
+    "print_delivery",
     "say_unread",
     "siblings_of",
     "write_pushed",
@@ -166,6 +168,16 @@ def say_unread(unread: Sequence[tuple[str, str]], caches: int) -> None:
             typer.echo(f"warning: cache {name} could not be read: {error}", err=True)
     if absent and len(absent) == caches:
         typer.echo(f"no cache is there yet, such as {absent[0]}", err=True)
+
+
+def print_delivery(plan: Plan, choices: Choices, delivery: Delivery, cache_to: tuple[str, ...]) -> None:
+    """Say what would come after a build."""
+    from builder.engine.push import pushed_name
+
+    if delivery.push:
+        typer.echo(f"then it is pushed to {pushed_name(delivery.push, plan, choices)}")
+    for place in cache_to:
+        typer.echo(f"then its cache is written to {place}")
 
 
 def print_delivered(delivered: Delivered, *, json: bool) -> None:

@@ -130,3 +130,10 @@ def test_folders_from_the_environment_are_in_the_retry_command(
 def test_where_an_image_cannot_go(builds: list[tuple[Plan, Choices]], words: tuple[str, ...], said: str) -> None:
     assert said in refused(drivebuild(*STREAMPETR, *words), 2)
     assert builds == []
+
+
+def test_a_dry_run_says_where_it_would_go(builds: list[tuple[Plan, Choices]]) -> None:
+    result = drivebuild(*STREAMPETR, "--dry-run", "--push", "r.example/t")
+    assert result.exit_code == 0
+    assert result.output.splitlines()[-1] == "then it is pushed to r.example/t/streampetr:debian-12-cpu-stock"
+    assert builds == []
