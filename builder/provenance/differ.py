@@ -87,7 +87,7 @@ def _pairs(group: str, before: Mapping[str, str], after: Mapping[str, str]) -> t
     return tuple(
         Pair(group=group, name=name, before=before.get(name, ""), after=after.get(name, ""))
         for name in names
-        if before.get(name) != after.get(name)
+        if before.get(name, "") != after.get(name, "")
     )
 
 
@@ -133,10 +133,16 @@ def _sources(inventory: Inventory) -> dict[str, str]:
 
 def _steps(inventory: Inventory) -> dict[str, str]:
     """Return what each step did, by its stage, its kind and what it is: not by its number, which a new one moves."""
-    found = {}
+    found: dict[str, str] = {}
     for change in inventory.manifest.changes:
         files = ", ".join(f"{each.path} {each.before[:12] or '-'}..{each.after[:12] or '-'}" for each in change.files)
-        found[f"{change.stage}: {change.do} {change.what}".rstrip()] = f"{change.sha256[:12]} {files}".strip()
+        where = f" in {change.files[0].path}" if change.do in ("edit", "remove") and change.files else ""
+        name = told = f"{change.stage}: {change.do} {change.what}".rstrip() + where
+        times = 1
+        while told in found:
+            times += 1
+            told = f"{name}, time {times}"
+        found[told] = f"{change.sha256[:12]} {files}".strip()
     return found
 
 

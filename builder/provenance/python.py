@@ -18,7 +18,8 @@ from builder.provenance.snapshot import Snapshot
 __all__ = ["Distribution", "Interpreter", "read_distributions", "read_interpreter", "read_locks", "source_of"]
 
 _INFO = re.compile(r"(?P<site>.*)/(?P<folder>[^/]+\.dist-info)/METADATA")
-_EGG = re.compile(r"(?P<site>.*)/(?P<folder>[^/]+\.egg-info)(?:/PKG-INFO)?")
+# Elsewhere it is what a source archive brings, of something that is not installed.
+_EGG = re.compile(r"(?P<site>.*/(?:site|dist)-packages)/(?P<folder>[^/]+\.egg-info)(?:/PKG-INFO)?")
 _BYTE_CODE = re.compile(r"(.*/)__pycache__/([^/]+)\.(?:cpython|pypy)-?[0-9a-z]+(?:\.opt-[0-9])?\.pyc")
 _LICENCE_FILE = re.compile(r"(?:licen[cs]es/)?(?:licen[cs]e|copying)[^/]*", re.IGNORECASE)
 _VERSION = re.compile(r'#define\s+PY_VERSION\s+"([^"]{1,40})"')

@@ -71,10 +71,17 @@ def test_sources_steps_and_flags() -> None:
     assert rows(found.sources) == [("source", "toy", "1" * 40, "9" * 40)]
     names = [pair.name for pair in found.steps]
     # The patch has another number now; only its content is news.
-    assert names == ["overlay-mmtoy: patch mmtoy.patch", "overlay-mmtoy: remove"]
+    assert names == ["overlay-mmtoy: patch mmtoy.patch", "overlay-mmtoy: remove in x"]
     assert ("component", "mmtoy CFLAGS", "-g0", "-O3 -flto") in rows(found.flags)
     assert ("variant", "variant", "lto", "stock") in rows(found.flags)
     assert ("toolchain", "x86_64", "", "clang-19") in rows(found.flags)
+
+
+def test_the_same_edit_twice_is_two_steps() -> None:
+    manifest = copy.deepcopy(MANIFEST)
+    manifest["applied"]["tree"] *= 2
+    (pair,) = other(manifest=manifest).steps
+    assert (pair.name, pair.before) == ("tree: edit 'a' -> 'b' in Toy/train.py, time 2", "")
 
 
 def test_configuration() -> None:

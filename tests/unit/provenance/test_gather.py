@@ -154,6 +154,15 @@ def test_a_distribution_that_the_system_owns_says_so() -> None:
     assert six.files == 3, "what dpkg lists is dpkg's, RECORD, WHEEL and INSTALLER are not"
 
 
+def test_an_egg_info_is_of_something_installed_only_where_packages_are() -> None:
+    text = "Metadata-Version: 1.1\nName: old\nVersion: 3\n"
+    folders = ("workspace/toy/old.egg-info/PKG-INFO", "usr/lib/python3/dist-packages/old-3.egg-info")
+    whole = inventory(dict.fromkeys(folders, text))
+    assert [(each.name, each.version, each.place) for each in whole.packages if each.kind == "python"] == [
+        ("old", "3", "/usr/lib/python3/dist-packages")
+    ]
+
+
 def test_byte_code_is_of_its_source() -> None:
     assert source_of("/a/__pycache__/b.cpython-38.pyc") == "/a/b.py"
     assert source_of("/a/b.py") == ""
