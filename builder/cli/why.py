@@ -70,8 +70,8 @@ def why(
     """Say what changed since an image was built, which stages that runs, and how long that takes. Builds nothing."""
     from dataclasses import replace
 
-    from builder.engine.target import default_tag, target_of
     from builder.engine.snapshot import read_snapshot
+    from builder.engine.target import default_tag, target_of
 
     settings: Settings = context.obj
     chosen = variant_of(variant, lto=lto, pgo=pgo)

@@ -26,6 +26,7 @@ ARROWS = {
     "web": {"web"},
     "training": {"recipe", "plan", "render", "training", "web"},
     "bench": {"recipe", "plan", "render", "bench", "web"},
+    "readme": {"recipe", "plan", "readme"},
     "footprint": {"recipe", "plan", "render", "footprint", "web"},
 }
 
