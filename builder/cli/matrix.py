@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -96,13 +97,9 @@ def matrix(
     """List every image, with what CI needs to build it; stages that several need are jobs of their own, built first."""
     chosen = _form(form, part, page=page, github_output=github_output, gitlab_include=gitlab_include)
     settings: Settings = context.obj
-    found = _found(
-        settings,
-        since=since,
-        filters=filters or [],
-        everything=everything,
-        runner=_runner(settings, runner or [], chosen),
-    )
+    names = _runner(settings, runner or [], chosen)
+    with _uncollected():
+        found = _found(settings, since=since, filters=filters or [], everything=everything, runner=names)
     _say_past(found, since)
     if github_output is not None:
         _append(github_output, found, page)
@@ -117,6 +114,85 @@ def matrix(
         _print_table(found)
     else:
         typer.echo(printed[chosen]().rstrip("\n"))
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Keep the collector still: of hundreds of plans nothing is to be freed, and to look takes a sixth of the time."""
+    import gc
+
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
+def _form(form: str, part: str, *, page: int, github_output: Path | None, gitlab_include: str) -> Format:
+    from builder.recipe.suggest import one_of
+
+    if form not in FORMATS:
+        raise UsageError(f"--format: there is no {form!r}", hint=one_of(form, FORMATS))
+    if part not in PARTS:
+        raise UsageError(f"--part: there is no {part!r}", hint=one_of(part, PARTS))
+    if form != "github" and (part != "images" or page or github_output is not None):
+        raise UsageError("--part, --page and --github-output are for --format github")
+    if form != "gitlab" and gitlab_include:
+        raise UsageError("--gitlab-include is for --format gitlab")
+    if github_output is not None and part != "images":
+        raise UsageError("--github-output has all parts: leave --part out")
+    return form
+
+
+def _runner(settings: Settings, words: list[str], form: Format) -> Callable[[Architecture], Runner]:
+    """Return what names an architecture's runner: the option, else the configuration, else a hosted machine like it."""
+    labels: dict[str, tuple[str, ...]] = {
+        name: (label,) for name, label in RUNNERS.get(form, RUNNERS[""]).items()
+    } | dict(settings.config().runners)
+    for word in words:
+        name, equals, text = word.partition("=")
+        if not equals or not all(text.split(",")):
+            raise UsageError(f"--runner {word!r}: expected ARCH=LABEL[,LABEL]")
+        labels[known_architecture(name)] = tuple(text.split(","))
+    return lambda architecture: labels[architecture][0] if len(labels[architecture]) == 1 else labels[architecture]
+
+
+def _found(
+    settings: Settings, *, since: str, filters: list[str], everything: bool, runner: Callable[[Architecture], Runner]
+) -> _Found:
+    from builder.render.keys import Digester
+    from builder.render.matrix import entries, existing, merges_of, needed_words, row_of
+    from builder.render.sharedjobs import Shared, shared_jobs
+    from builder.source.catalog import read_templates
+
+    templates, seconds = read_templates(), _seconds()
+    digester = Digester(templates)
+    planned = tuple(existing(settings.catalog(), elsewhere=everything))
+    plans = planned if everything else tuple(plan for plan in planned if not needed_words(plan))
+    kept = list(entries(plans, digester))
+    past: Past | None = None
+    removed: tuple[str, ...] = ()
+    tests = filter_tests(filters, kept, since=bool(since))
+    if since:
+        past, removed = _past(settings, since, planned, digester)
+        changes = [(entry, past.change(entry, digester, templates)) for entry in kept]
+        kept = [replace(entry, change=change) for entry, change in changes if change]
+    kept = [entry for entry in kept if all(test(entry) for test in tests)]
+    shared, none = shared_jobs(kept, seconds=seconds, runner=runner), Shared()
+    rows = tuple(
+        row_of(
+            entry,
+            runner=runner(entry.architecture),
+            seconds=seconds,
+            jobs=shared.get(entry.group, none).jobs,
+            done=shared.get(entry.group, none).done,
+        )
+        for entry in kept
+    )
+    jobs = tuple(job for each in shared.values() for job in each.jobs)
+    return _Found(plans=plans, rows=rows, jobs=jobs, merges=merges_of(rows), past=past, removed=removed)
 
 
 def _form(form: str, part: str, *, page: int, github_output: Path | None, gitlab_include: str) -> Format:
