@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from msgspec.structs import replace
 
@@ -37,9 +38,9 @@ PYTHON_STOCK = "python-stock"
 OS_PACKAGES = "os-packages"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Scope:
-    """What one plan is about, and what applies to it."""
+    """What one plan is about, and what applies to it. Equal to itself alone: what is derived from it is kept so."""
 
     catalog: Catalog
     model: Model
@@ -160,12 +161,7 @@ class Scope:
 
     def env_packages(self) -> dict[str, Pinned]:
         """Return what the environment adds to the stack: the model's packages and published wheels, by architecture."""
-        stack = self.stack_locks()
-        locks = [self.model_locks(), *(self.published_locks(use) for use in self.published)]
-        return {
-            architecture: {name: item for lock in locks for name, item in added(lock[architecture], below).items()}
-            for architecture, below in stack.items()
-        }
+        return _env_packages(self)
 
     def _locks(self, name: str) -> dict[str, Pinned]:
         folder = self.platform.locks or self.platform.name
@@ -173,6 +169,15 @@ class Scope:
             architecture: read_lock(self.catalog, lock_path(folder, name, architecture))
             for architecture in self.platform.architectures
         }
+
+
+@lru_cache(maxsize=4)
+def _env_packages(scope: Scope) -> dict[str, Pinned]:
+    locks = [scope.model_locks(), *(scope.published_locks(use) for use in scope.published)]
+    return {
+        architecture: {name: item for lock in locks for name, item in added(lock[architecture], below).items()}
+        for architecture, below in scope.stack_locks().items()
+    }
 
 
 def scope_of(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 from msgspec import to_builtins
@@ -46,6 +47,7 @@ def model_sources(catalog: Catalog, model: str) -> tuple[str, ...]:
     return used_sources(scope_of(catalog, model))
 
 
+@lru_cache(maxsize=4)
 def used_sources(scope: Scope) -> tuple[str, ...]:
     """Return the names of all sources that go into the image, in order."""
     names = {scope.platform.python.source, scope.model.tree.source}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,15 @@ def test_records_from_before_count_with_their_longest_time(state: Path) -> None:
     known = read_timings()
     assert ask(known, ONE) == 700.0, "they are taken over when the first new one is kept"
     assert ask(known, "", stage="torch") == 5.0
+
+
+def test_builds_that_end_at_once_lose_nothing_of_each_other() -> None:
+    def end(number: int) -> None:
+        note_timings(record(ran("mmcv", float(number)), digests={"mmcv": f"{number:064x}"}))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(end, range(40)))
+    assert sorted(read_timings().by_digest.values()) == [float(number) for number in range(40)]
 
 
 def test_a_damaged_file_is_made_anew(state: Path) -> None:
