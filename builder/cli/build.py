@@ -153,9 +153,9 @@ def image(
         from builder.engine.build import check_arguments
 
         check_arguments(dockerfile, choices)
-        choices, cache_to = _for_dry_run(settings, plan, choices, delivery)
+        choices, places = _for_dry_run(settings, plan, choices, delivery)
         print_dry_run(plan, choices, dockerfile)
-        print_delivery(plan, choices, delivery, cache_to)
+        print_delivery(plan, choices, delivery, places)
         return
     done = _build(settings, plan, dockerfile, choices, words, delivery)
     record = done.record

@@ -135,5 +135,5 @@ def test_where_an_image_cannot_go(builds: list[tuple[Plan, Choices]], words: tup
 def test_a_dry_run_says_where_it_would_go(builds: list[tuple[Plan, Choices]]) -> None:
     result = drivebuild(*STREAMPETR, "--dry-run", "--push", "r.example/t")
     assert result.exit_code == 0
-    assert result.output.splitlines()[-1] == "then it is pushed to r.example/t/streampetr:debian-12-cpu-stock"
+    assert result.output.splitlines()[-1] == "then it is pushed to r.example/t/streampetr:cann-8.1.rc1-stock"
     assert builds == []
