@@ -90,6 +90,12 @@ def matrix(
         Path | None,
         typer.Option("--github-output", metavar="FILE", help='Append images=, shared=, …; FILE is "$GITHUB_OUTPUT".'),
     ] = None,
+    timings: Annotated[
+        Path | None,
+        typer.Option(
+            "--timings", metavar="DIR", help="Take in what other machines measured: timings.json anywhere below DIR."
+        ),
+    ] = None,
     gitlab_include: Annotated[
         str, typer.Option("--gitlab-include", metavar="PATH", help="The repository's file with the three hidden jobs.")
     ] = "",
@@ -97,6 +103,8 @@ def matrix(
     """List every image, with what CI needs to build it; stages that several need are jobs of their own, built first."""
     chosen = _form(form, part, page=page, github_output=github_output, gitlab_include=gitlab_include)
     settings: Settings = context.obj
+    if timings is not None:
+        _take(timings)
     names = _runner(settings, runner or [], chosen)
     with _uncollected():
         found = _found(settings, since=since, filters=filters or [], everything=everything, runner=names)
@@ -193,6 +201,12 @@ def _found(
     )
     jobs = tuple(job for each in shared.values() for job in each.jobs)
     return _Found(plans=plans, rows=rows, jobs=jobs, merges=merges_of(rows), past=past, removed=removed)
+
+
+def _take(folder: Path) -> None:
+    from builder.engine.timings import take_timings
+
+    typer.echo(f"{take_timings(folder)} timings of other machines taken in", err=True)
 
 
 def _seconds() -> Seconds:

@@ -23,7 +23,7 @@ from builder.plan.stage import TARGETS
 if TYPE_CHECKING:
     from builder.engine.record import BuildRecord
 
-__all__ = ["Timing", "Timings", "note_timings", "read_timings"]
+__all__ = ["Timing", "Timings", "note_timings", "read_timings", "take_timings"]
 
 FILE = "timings.json"
 _SPELT = {target: architecture for architecture, target in TARGETS.items()}
@@ -87,14 +87,31 @@ def note_timings(record: BuildRecord) -> None:
 
     Nothing is raised when the folder cannot be written: an estimate is no reason to fail a build.
     """
-    new = tuple(_of_record(record))
-    if not new:
+    _keep(tuple(_of_record(record)))
+
+
+def take_timings(folder: Path) -> int:
+    """Keep what other machines measured: the files of timings below a folder, such as a CI service's artifacts.
+
+    What is newer counts. Returns how many timings there are in the files; one that cannot be read has none.
+    """
+    found = [item for path in sorted(folder.rglob(FILE)) for item in _read(path) or ()]
+    _keep(sorted(found, key=lambda item: item.when))
+    return len(found)
+
+
+def _keep(new: Iterable[Timing]) -> None:
+    """Put timings, in the order of their times, among those that are kept."""
+    newer = {_key(item): item for item in new}
+    if not newer:
         return
     try:
         with _locked():
             known = _load()
             merged = {_key(item): item for item in (known if known is not None else _of_old_records())}
-            merged |= {_key(item): item for item in new}
+            for key, item in newer.items():
+                if key not in merged or merged[key].when <= item.when:
+                    merged[key] = item
             newest = sorted(merged.values(), key=lambda item: item.when)[-KEPT:]
             _replace(msgspec.json.format(msgspec.json.encode(_File(timings=tuple(newest))), indent=1) + b"\n")
     except OSError:
@@ -136,8 +153,12 @@ def _of_old_records() -> Iterable[Timing]:
 
 
 def _load() -> tuple[Timing, ...] | None:
+    return _read(state_folder() / FILE)
+
+
+def _read(path: Path) -> tuple[Timing, ...] | None:
     try:
-        return msgspec.json.decode((state_folder() / FILE).read_bytes(), type=_File).timings
+        return msgspec.json.decode(path.read_bytes(), type=_File).timings
     except (OSError, msgspec.MsgspecError):
         return None
 

@@ -4,6 +4,9 @@ set -euo pipefail
 read -r -a filters <<< "$DRIVEBUILD_FILTER"
 read -r -a runners <<< "$DRIVEBUILD_RUNNERS"
 words=()
+if [ -d out/past ]; then
+    words=(--timings out/past)
+fi
 for filter in "${filters[@]}"; do
     words+=(--filter "$filter")
 done

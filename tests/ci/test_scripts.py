@@ -215,6 +215,17 @@ def test_what_changed_is_what_changed_since_a_whole_run(site: Site, tmp_path: Pa
     assert call[call.index("--event") + 1] == "push"
 
 
+def test_earlier_timings_are_taken_where_there_are_any(site: Site) -> None:
+    answers = 'case "$*" in *--event\\ push*list*|run\\ list*--event\\ push*) echo 7 ;; run\\ download*) exit 1 ;; esac'
+    site.stand_in("gh", answers)
+    done = site.run("timings", GITHUB_REF_NAME="main")
+    # What is not kept any more is no fault.
+    assert done.returncode == 0, done.stderr
+    assert [call[2] for call in site.calls] == ["list", "download", "list"]
+    # A pull request of a stranger may come from a branch that has the same name.
+    assert [call[call.index("--event") + 1] for call in site.calls if call[2] == "list"] == ["push", "schedule"]
+
+
 # --- the update ----------------------------------------------------------------------------------
 
 
