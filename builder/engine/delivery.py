@@ -15,7 +15,7 @@ from builder.engine.command import Choices, target_of
 from builder.engine.folders import cache_folder, make_folder
 from builder.engine.host import Facts
 from builder.engine.patience import passes
-from builder.engine.push import Pushed, Way, check_export, export_cache, push
+from builder.engine.push import Pushed, Way, check_export, export_cache, push, pushed_name
 from builder.engine.record import BuildRecord
 from builder.engine.registry import cache_key, cache_source, cache_target, check_repository
 from builder.errors import BuildError, UsageError
@@ -169,6 +169,7 @@ def deliver(
     record, choices = _built(choices, attempt, way)
     pushed = None
     if delivery.push:
+        way.say(f"pushing {pushed_name(delivery.push, plan, choices)}")
         pushed = push(
             plan,
             dockerfile,
@@ -179,6 +180,8 @@ def deliver(
             overwrite=delivery.overwrite,
             attest=delivery.attest,
         )
+    for place in cache_to:
+        way.say(f"writing the cache to {place}")
     try:
         export_cache(plan, dockerfile, choices, cache_to, way=way)
     except BuildError as error:
