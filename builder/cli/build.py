@@ -25,7 +25,7 @@ from builder.cli.building import (
     supplied_with,
     wanted_of,
 )
-from builder.cli.buildview import print_dry_run, print_json_record, print_record
+from builder.cli.buildview import print_dry_run, print_forecast, print_json_record, print_record
 from builder.cli.compilecache import CompileCache, compiled_before, parsed
 from builder.cli.main import Settings, app
 from builder.cli.options import (
@@ -68,6 +68,7 @@ from builder.signals import ends_like_ctrl_c
 if TYPE_CHECKING:
     from builder.engine.build import Choices
     from builder.engine.delivery import Delivered, Delivery
+    from builder.engine.forecast import Forecast
     from builder.engine.record import BuildRecord
     from builder.engine.state import BuildState
     from builder.plan.stage import Plan
@@ -216,13 +217,13 @@ def _build(
             raise UsageError("--compile-cache DIR goes into this engine's cache, and not into a builder's", hint=hint)
         with compiled_before(words.compile_cache, [(plan, given)], runner=runner, quiet=quiet) as secrets:
             given = replace(given, secrets=(*given.secrets, *secrets))
-            attempt = _shown(partial(build, plan, dockerfile, runner=runner, engine=engine), words.progress)
+            attempt = _shown(partial(build, plan, dockerfile, runner=runner, engine=engine), plan, words.progress)
             done = deliver(plan, dockerfile, given, delivery, cache_to, way=way, attempt=attempt)
         print_delivered(done, json=quiet)
         return done
 
 
-def _shown(build: Callable[..., BuildRecord], progress: str) -> Callable[[Choices], BuildRecord]:
+def _shown(build: Callable[..., BuildRecord], plan: Plan, progress: str) -> Callable[[Choices], BuildRecord]:
     """Return a build that is watched while it lasts."""
     from builder.cli.live import make_view
 
@@ -233,8 +234,11 @@ def _shown(build: Callable[..., BuildRecord], progress: str) -> Callable[[Choice
             unread[:] = state.unread
             view.update(state, now)
 
+        def foretell(forecast: Forecast) -> None:
+            print_forecast(plan, tried, forecast, as_json=progress == "json")
+
         try:
-            return build(tried, observe=observe)
+            return build(tried, observe=observe, foretell=foretell)
         finally:
             view.close()
             say_unread(unread, len(tried.cache_from))

@@ -10,10 +10,11 @@ import typer
 
 if TYPE_CHECKING:
     from builder.engine.build import Choices
+    from builder.engine.forecast import Forecast
     from builder.engine.record import BuildRecord
     from builder.plan.stage import Plan
 
-__all__ = ["forecast_line", "print_dry_run", "print_json_record", "print_record"]
+__all__ = ["forecast_line", "foretold_line", "print_dry_run", "print_forecast", "print_json_record", "print_record"]
 
 
 def print_dry_run(plan: Plan, choices: Choices, dockerfile: str) -> None:
@@ -57,6 +58,42 @@ def print_record(record: BuildRecord) -> None:
     for key, value in facts:
         if value:
             typer.echo(f"{typer.style(f'{key:8}', bold=True)} {value}")
+
+
+def foretold_line(plan: Plan, choices: Choices, forecast: Forecast) -> str:
+    """Return what a build will run, before it begins."""
+    from builder.engine.timings import read_timings
+    from builder.fleet.words import human_seconds
+
+    if forecast.predicted is None:
+        return "forecast: nothing is known of the builder's cache yet"
+    works = sum(forecast.keys[name].works for name in forecast.stages)
+    if not forecast.predicted:
+        return f"forecast: none of {works} stages runs"
+    timings, digests = read_timings(), choices.asked.digests
+    took = [
+        timings.seconds(
+            digests.get(name, ""), platform=plan.platform.name, stage=name, architecture=forecast.architecture
+        )
+        for name in forecast.predicted
+    ]
+    known = [seconds for seconds in took if seconds is not None]
+    text = f"forecast: {len(took)} of {works} stages run"
+    text += f", {human_seconds(sum(known))} by past builds" if known else ""
+    unknown = len(took) - len(known)
+    text += f", without {unknown} that none has timed" if known and unknown else ""
+    return f"{text}: {', '.join(forecast.predicted)}"
+
+
+def print_forecast(plan: Plan, choices: Choices, forecast: Forecast, *, as_json: bool) -> None:
+    """Print what a build will run, before it begins: a line, or a line of JSON."""
+    import json
+
+    if as_json:
+        stages = None if forecast.predicted is None else list(forecast.predicted)
+        typer.echo(json.dumps({"event": "forecast", "stages": stages}))
+        return
+    typer.echo(foretold_line(plan, choices, forecast))
 
 
 def forecast_line(record: BuildRecord) -> str:

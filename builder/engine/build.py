@@ -21,7 +21,7 @@ from builder.engine.command import (
     target_of,
 )
 from builder.engine.folders import build_folder, make_folder
-from builder.engine.forecast import forecast_of
+from builder.engine.forecast import Forecast, forecast_of
 from builder.engine.hints import Circumstances, hint_for, joined
 from builder.engine.host import INSTALL, Engine, Facts
 from builder.engine.local import PREFIX
@@ -74,8 +74,9 @@ def build(
     runner: Runner,
     engine: Engine,
     observe: Observer = lambda _state, _now: None,
+    foretell: Callable[[Forecast], None] = lambda _forecast: None,
 ) -> BuildRecord:
-    """Build an image and return the record of it.
+    """Build an image and return the record of it; `foretell` is told what will run before it begins.
 
     Raises:
         BuildError: the build failed, or the engine cannot build this; names the stage, shows the end of its log.
@@ -83,7 +84,7 @@ def build(
         KeyboardInterrupt: after Ctrl-C, when the build has been stopped.
     """
     run = _Run(plan, choices, dockerfile, runner, engine, observe)
-    return run.to_the_end()
+    return run.to_the_end(foretell)
 
 
 class _Run:
@@ -103,10 +104,11 @@ class _Run:
         self._disk_at = 0.0
         self._start = time.time()
 
-    def to_the_end(self) -> BuildRecord:
+    def to_the_end(self, foretell: Callable[[Forecast], None]) -> BuildRecord:
         check_arguments(self._dockerfile, self._choices)
         _check_architecture(self._plan, self._choices, self._facts)
         forecast = forecast_of(self._dockerfile, self._choices, self._target, engine=self._engine, facts=self._facts)
+        foretell(forecast)
         folder = make_folder(build_folder(self._tag))
         name = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self._start))
         with closing(BuildLog(folder / f"{name}.log")) as log, build_files(self._dockerfile, self._choices) as files:

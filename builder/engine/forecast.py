@@ -152,8 +152,8 @@ def image_word(image: Image) -> str:
     return hashlib.sha256(json.dumps([image.layers, settings], sort_keys=True).encode()).hexdigest()
 
 
-def compared(forecast: Forecast, stages: Iterable[StageRecord]) -> Compared:
-    """Return what a build that succeeded did, against its forecast."""
+def compared(forecast: Forecast, stages: Iterable[StageRecord], meanwhile: Ledger | None = None) -> Compared:
+    """Return what a build that succeeded did, against its forecast; `meanwhile`: what is known by now."""
     known, keys = forecast.ledger.seen, forecast.keys
     executed = tuple(
         stage.name
@@ -173,7 +173,11 @@ def compared(forecast: Forecast, stages: Iterable[StageRecord]) -> Compared:
         if item.works and item.key in said - ran:
             again = [need for need in item.needs if need in executed or reasons.get(need) == "content"]
             reasons[name] = "content" if again else "elsewhere"
-            found.append(_not_run(name, again, imports=forecast.imports))
+            if not again and meanwhile and item.key in meanwhile.seen:
+                text = "another build here made it meanwhile"
+                found.append(Difference(stage=name, did="cached", reason="shared", text=text))
+            else:
+                found.append(_not_run(name, again, imports=forecast.imports))
         elif name in executed and item.key not in said:
             changed = [need for need in item.needs if need in executed]
             found.append(_run(name, changed))

@@ -46,9 +46,10 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
 
     stage: str
     did: Literal["run", "cached"]
-    reason: Literal["content", "evicted", "elsewhere", "shared", "unknown"]
+    reason: Literal["content", "evicted", "elsewhere", "shared"]
     """`content`: what it needs was made again, with the same bytes. `evicted`: the builder no longer had it.
-    `elsewhere`: the builder had it, from a build of which there is no record here."""
+    `elsewhere`: the builder had it, from a build of which there is no record here. `shared`: another build here made it
+    while this one lasted."""
     text: str
 
 

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from builder.engine.folders import build_folder, make_folder, state_folder
 from builder.engine.forecast import Forecast, compared, learn
+from builder.engine.ledger import read_ledger
 from builder.engine.log import unwritable
 from builder.engine.record import DOCKERFILE, BuildRecord, write_record
 
@@ -113,7 +114,7 @@ def remember(record: BuildRecord, forecast: Forecast, *, plan: Plan, dockerfile:
         BuildError: when the state folder cannot be written.
     """
     done = record.outcome == "done"
-    what = compared(forecast, record.stages)
+    what = compared(forecast, record.stages, read_ledger(forecast.builder))
     record = replace(
         record,
         digests={name: digest for name, digest in choices.asked.digests.items() if name in forecast.stages},

@@ -138,3 +138,11 @@ def test_a_record_of_an_older_drivebuild() -> None:
     }  # fmt: skip
     record = msgspec.convert(old, BuildRecord)
     assert (record.digests, record.predicted, record.differences) == ({}, None, ())
+
+
+def test_what_another_build_here_made_meanwhile() -> None:
+    learn(forecast(), ran("tools", "tree", "image"), ())
+    before = forecast(TEXT.replace("make", "make it"))
+    learn(before, ran("tree", "image"), ())
+    what = compared(before, ran(), read_ledger("default@"))
+    assert {(item.stage, item.did, item.reason) for item in what.differences} >= {("tree", "cached", "shared")}
