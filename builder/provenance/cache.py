@@ -15,7 +15,7 @@ __all__ = ["KEPT", "read_cached", "write_cached"]
 
 KEPT = 20
 """Images that are remembered; some megabytes each."""
-FORMAT = "2"
+FORMAT = "3"
 """Another one where what is kept of an image has changed."""
 LARGEST = 2 << 30
 """Bytes that a snapshot may unpack to."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
@@ -37,6 +37,8 @@ class Deb(msgspec.Struct, frozen=True, kw_only=True):
     """What its copyright file names; of one that is for people, which of the common licences it points to."""
     paths: tuple[str, ...]
     """Where its files are, links to folders followed (`/lib` is `/usr/lib`)."""
+    sums: Mapping[str, str]
+    """The md5 of each file as it was packed; files that are meant to be changed have none."""
 
 
 def read_packages(snapshot: Snapshot) -> tuple[Deb, ...]:
@@ -68,6 +70,7 @@ def _package(fields: dict[str, str], snapshot: Snapshot, folders: dict[str, str]
         depends=tuple(_depends(f"{fields.get('pre-depends', '')},{fields.get('depends', '')}")),
         licences=_licences(snapshot, name),
         paths=tuple(_paths(snapshot, name, architecture, folders)),
+        sums=dict(_sums(snapshot, name, architecture, folders)),
     )
 
 
@@ -83,24 +86,36 @@ def _depends(text: str) -> Iterator[str]:
 
 
 def _paths(snapshot: Snapshot, name: str, architecture: str, folders: dict[str, str]) -> Iterator[str]:
-    listed = next(
-        (
-            snapshot.text(path)
-            for path in (f"/var/lib/dpkg/info/{name}{end}.list" for end in ("", f":{architecture}"))
-            if path in snapshot.texts
-        ),
-        "",
-    )
-    for line in listed.split("\n"):
-        folder, slash, base = line.rpartition("/")
-        if not slash or not base or base == ".":
-            continue
-        if folder not in folders:
-            folders[folder] = resolve(snapshot.entries, folder).rstrip("/")
-        yield f"{folders[folder]}/{base}"
+    for line in _info(snapshot, name, architecture, "list").split("\n"):
+        path = _place(snapshot, line, folders)
+        if path:
+            yield path
     for stem in (name, f"{name}:{architecture}"):
         # What dpkg keeps of a package is the package's.
         yield from (f"/var/lib/dpkg/info/{stem}.{end}" for end in _KEPT if stem)
+
+
+def _info(snapshot: Snapshot, name: str, architecture: str, kind: str) -> str:
+    paths = (f"/var/lib/dpkg/info/{name}{end}.{kind}" for end in ("", f":{architecture}"))
+    return next((snapshot.text(path) for path in paths if path in snapshot.texts), "")
+
+
+def _place(snapshot: Snapshot, path: str, folders: dict[str, str]) -> str:
+    """Return where a path of a list leads, '' for a line that is none."""
+    folder, slash, base = path.rpartition("/")
+    if not slash or not base or base == ".":
+        return ""
+    if folder not in folders:
+        folders[folder] = resolve(snapshot.entries, folder).rstrip("/")
+    return f"{folders[folder]}/{base}"
+
+
+def _sums(snapshot: Snapshot, name: str, architecture: str, folders: dict[str, str]) -> Iterator[tuple[str, str]]:
+    for line in _info(snapshot, name, architecture, "md5sums").split("\n"):
+        digest, _, path = line.partition("  ")
+        place = _place(snapshot, f"/{path}", folders) if path else ""
+        if place:
+            yield place, digest
 
 
 def _licences(snapshot: Snapshot, name: str) -> tuple[str, ...]:

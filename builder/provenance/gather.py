@@ -36,10 +36,13 @@ class _Found(msgspec.Struct):
 
     packages: list[Package]
     paths: list[Sequence[str]]
+    sums: list[Mapping[str, str]]
 
-    def add(self, package: Package, paths: Sequence[str] = ()) -> None:
+    def add(self, package: Package, paths: Sequence[str] = (), sums: Mapping[str, str] | None = None) -> None:
+        """Add a package with its paths, and what its files were when they were installed."""
         self.packages.append(package)
         self.paths.append(paths)
+        self.sums.append(sums or {})
 
 
 def gather(snapshot: Snapshot, facts: Facts, rpms: Sequence[Rpm] = ()) -> Inventory:
@@ -51,10 +54,10 @@ def gather(snapshot: Snapshot, facts: Facts, rpms: Sequence[Rpm] = ()) -> Invent
         rpms: what the image's own rpm says is installed: its database has a form that only rpm reads.
     """
     manifest = read_manifest(snapshot)
-    found = _Found([], [])
+    found = _Found([], [], [])
     release = _release(snapshot)
     for deb in read_packages(snapshot):
-        found.add(_licensed(_deb(deb, release), deb.licences), deb.paths)
+        found.add(_licensed(_deb(deb, release), deb.licences), deb.paths, deb.sums)
     for rpm in rpms:
         found.add(_licensed(_rpm(rpm, release), (rpm.licence,)), rpm.paths)
     compiled = _compiled(manifest, facts)
@@ -68,7 +71,8 @@ def gather(snapshot: Snapshot, facts: Facts, rpms: Sequence[Rpm] = ()) -> Invent
         system = packaged.get(f"{each.folder}/METADATA") or packaged.get(f"{each.folder}/PKG-INFO")
         if system:
             package = msgspec.structs.replace(package, properties=(*package.properties, ("part of", system)))
-        found.add(_licensed(package, each.licences or _known(facts, compiled.get(each.name, ""))), tuple(each.record))
+        said = each.licences or _known(facts, compiled.get(each.name, ""))
+        found.add(_licensed(package, said), tuple(each.record), each.record)
     _own(found, snapshot, manifest, facts)
     return _finished(snapshot, manifest, found, distributions)
 
@@ -138,6 +142,7 @@ def _python(
     lock, hashes = ("", ()) if component else locks.get((each.name, each.version), ("", ()))
     _version, source, flags = manifest.components.get(component, ("", "", {}))
     properties = [("installer", each.installer), ("lock", lock), ("origin", each.origin)]
+    properties += [("bundles", name) for name in each.bundled]
     if component:
         properties += [("component", component), ("compiler", _compiler(manifest)), ("profile", manifest.profile)]
         properties += [(f"flag {name}", value) for name, value in sorted(flags.items())]
@@ -255,12 +260,10 @@ def _sources(found: _Found, snapshot: Snapshot, manifest: Manifest, facts: Facts
 def _finished(
     snapshot: Snapshot, manifest: Manifest, found: _Found, distributions: Sequence[Distribution]
 ) -> Inventory:
-    records = {each.folder.rpartition("/")[0] + ":" + each.name + ":" + each.version: each for each in distributions}
     owners: dict[str, int] = {}
     packages: list[Package] = []
-    for number, (package, paths) in enumerate(zip(found.packages, found.paths, strict=True)):
-        record = records.get(f"{package.place}:{package.name}:{package.version}")
-        packages.append(_counted(snapshot, package, paths, number, owners, record.record if record else {}))
+    for number, (package, paths, sums) in enumerate(zip(found.packages, found.paths, found.sums, strict=True)):
+        packages.append(_counted(snapshot, package, paths, number, owners, sums))
     for path, entry in snapshot.entries.items():
         if entry.kind == "file" and path not in owners and (source := source_of(path)) in owners:
             owners[path] = owners[source]
@@ -281,9 +284,9 @@ def _counted(
     paths: Iterable[str],
     number: int,
     owners: dict[str, int],
-    record: Mapping[str, str],
+    sums: Mapping[str, str],
 ) -> Package:
-    """Return a package with its files counted; who comes first owns a file."""
+    """Return a package with its files counted; who comes first owns a file. `sums`: of files as they were installed."""
     files = size = missing = 0
     changed = []
     for path in dict.fromkeys(paths):
@@ -297,7 +300,7 @@ def _counted(
         if entry.kind == "file":
             files += 1
             size += 0 if entry.first else entry.size
-        if record.get(path) and entry.sha256 and record[path] != entry.sha256:
+        if sums.get(path) and entry.sha256 and sums[path] not in (entry.sha256, entry.md5):
             changed.append(path)
     return msgspec.structs.replace(package, files=files, bytes=size, changed=tuple(changed), missing=missing)
 

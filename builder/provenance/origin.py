@@ -256,7 +256,7 @@ def _verdict(entry: Entry, package: Package | None, path: str, steps: Sequence[A
         left = steps[-1].touched.after or "none"
         return f"the file is not what the last step left: git's id is {entry.blob}, not {left}"
     if package is not None and path in package.changed:
-        return "the file is not what was installed: its hash is not the one in RECORD"
+        return "the file is not what was installed: its hash is not the one that its package lists"
     if package is not None and package.kind in ("python", "wheel") and entry.kind == "file" and not source_of(path):
         return "the file is as it was installed"
     return ""

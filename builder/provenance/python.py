@@ -21,6 +21,7 @@ _INFO = re.compile(r"(?P<site>.*)/(?P<folder>[^/]+\.dist-info)/METADATA")
 # Elsewhere it is what a source archive brings, of something that is not installed.
 _EGG = re.compile(r"(?P<site>.*/(?:site|dist)-packages)/(?P<folder>[^/]+\.egg-info)(?:/PKG-INFO)?")
 _BYTE_CODE = re.compile(r"(.*/)__pycache__/([^/]+)\.(?:cpython|pypy)-?[0-9a-z]+(?:\.opt-[0-9])?\.pyc")
+_BUNDLED = re.compile(r".*/[^/]+\.libs/([^/]+\.so[^/]*)")
 _LICENCE_FILE = re.compile(r"(?:licen[cs]es/)?(?:licen[cs]e|copying)[^/]*", re.IGNORECASE)
 _VERSION = re.compile(r'#define\s+PY_VERSION\s+"([^"]{1,40})"')
 _REQUIREMENT = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)==([^\s;]+)")
@@ -47,6 +48,8 @@ class Distribution(msgspec.Struct, frozen=True, kw_only=True):
     installer: str
     tags: tuple[str, ...]
     """Of the wheel it came as."""
+    bundled: tuple[str, ...]
+    """Libraries that the wheel brings along, by their files: nothing but these names says what they are."""
     generator: str
     origin: str
     """Where it was installed from when that was no index."""
@@ -98,6 +101,7 @@ def _distribution(snapshot: Snapshot, path: str, site: str, folder: str) -> Dist
         licences=_licences(snapshot, folder, raw),
         requires=tuple(_line(each) for each in raw.get("requires_dist", ())[:1000]),
         installer=_line(snapshot.text(f"{folder}/INSTALLER")),
+        bundled=tuple(sorted(_bundled(snapshot, folder, site))),
         tags=tuple(sorted(_line(tag) for tag in re.findall(r"^Tag:(.*)$", wheel, re.MULTILINE))),
         generator=_line("".join(re.findall(r"^Generator:(.*)$", wheel, re.MULTILINE)[:1])),
         origin=_origin(snapshot.text(f"{folder}/direct_url.json")),
@@ -106,6 +110,13 @@ def _distribution(snapshot: Snapshot, path: str, site: str, folder: str) -> Dist
         | dict(_record(snapshot.text(f"{folder}/RECORD"), site)),
         trouble=trouble,
     )
+
+
+def _bundled(snapshot: Snapshot, folder: str, site: str) -> Iterator[str]:
+    for path, _digest in _record(snapshot.text(f"{folder}/RECORD"), site):
+        match = _BUNDLED.fullmatch(path)
+        if match is not None:
+            yield match[1]
 
 
 def _line(text: object) -> str:

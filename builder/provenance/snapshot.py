@@ -29,7 +29,7 @@ LINKS = 40
 """Links that are followed on the way to one file, as the kernel does."""
 _KEPT = re.compile(
     r"/(?:etc|usr/lib)/os-release"
-    r"|/var/lib/dpkg/(?:status|status\.d/[^/]+|info/[^/]+\.list)"
+    r"|/var/lib/dpkg/(?:status|status\.d/[^/]+|info/[^/]+\.(?:list|md5sums))"
     r"|/usr/share/doc/[^/]+/copyright"
     r"|.*\.dist-info/(?:METADATA|RECORD|WHEEL|INSTALLER|direct_url\.json"
     r"|(?:licen[cs]es/)?(?i:licen[cs]e|copying|notice)[^/]*)"
@@ -38,6 +38,8 @@ _KEPT = re.compile(
     r"|/opt/python/include/python3\.[0-9]+/patchlevel\.h"
     r"|/opt/python/lib/python3\.[0-9]+/_sysconfigdata_[^/]*\.py"
 )
+_OWN = ("/opt/", "/workspace/")
+"""Folders that no package of a distribution has anything in."""
 # What the engine puts into every container; no image has it.
 _ENGINES = re.compile(r"/\.dockerenv|/(?:proc|sys|dev)(?:/.*)?|/etc/(?:hostname|hosts|resolv\.conf|mtab)")
 
@@ -53,6 +55,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     sha256: str = ""
     blob: str = ""
     """Git's id of a file of up to BLOB_LIMIT bytes."""
+    md5: str = ""
+    """Of what may be of the distribution's packages: dpkg knows no other sum."""
     target: str = ""
     """What a symbolic link says."""
     first: str = ""
@@ -113,7 +117,7 @@ def read_archive(pieces: Iterable[bytes]) -> tuple[dict[str, Entry], dict[str, b
             if keep and member.size > min(TEXT_LIMIT, room):
                 left_out.append(path)
                 keep = False
-            entries[path], text = _entry(archive, member, entries, keep=keep)
+            entries[path], text = _entry(archive, member, entries, keep=keep, md5=not path.startswith(_OWN))
             texts.pop(path, None)
             if keep:
                 texts[path] = text
@@ -128,13 +132,13 @@ def _absolute(name: str) -> str:
 
 
 def _entry(
-    archive: tarfile.TarFile, member: tarfile.TarInfo, before: Mapping[str, Entry], *, keep: bool
+    archive: tarfile.TarFile, member: tarfile.TarInfo, before: Mapping[str, Entry], *, keep: bool, md5: bool
 ) -> tuple[Entry, bytes]:
     mode, owner = member.mode & 0o7777, (member.uid, member.gid)
     if member.isreg():
         stream = archive.extractfile(member)
-        sha256, blob, text = _hashed(stream, member.size, keep=keep) if stream else ("", "", b"")
-        return Entry(kind="file", size=member.size, sha256=sha256, blob=blob, mode=mode, owner=owner), text
+        sums, text = _hashed(stream, member.size, keep=keep, md5=md5) if stream else ({}, b"")
+        return Entry(kind="file", size=member.size, mode=mode, owner=owner, **sums), text
     if member.islnk():
         first = _absolute(member.linkname)
         same = before.get(first)
@@ -146,18 +150,20 @@ def _entry(
     return Entry(kind="folder" if member.isdir() else "other", mode=mode, owner=owner), b""
 
 
-def _hashed(stream: IO[bytes], size: int, *, keep: bool) -> tuple[str, str, bytes]:
-    sha256 = hashlib.sha256()
-    # Git's name of a file's content, no safeguard.
-    blob = hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False) if size <= BLOB_LIMIT else None
+def _hashed(stream: IO[bytes], size: int, *, keep: bool, md5: bool) -> tuple[dict[str, str], bytes]:
+    sums = {"sha256": hashlib.sha256()}
+    if size <= BLOB_LIMIT:
+        # Git's name of a file's content, no safeguard.
+        sums["blob"] = hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
+    if md5:
+        sums["md5"] = hashlib.md5(usedforsecurity=False)
     kept = bytearray()
     while piece := stream.read(PIECE):
-        sha256.update(piece)
-        if blob:
-            blob.update(piece)
+        for each in sums.values():
+            each.update(piece)
         if keep:
             kept += piece
-    return sha256.hexdigest(), blob.hexdigest() if blob else "", bytes(kept)
+    return {name: each.hexdigest() for name, each in sums.items()}, bytes(kept)
 
 
 def resolve(entries: Mapping[str, Entry], path: str) -> str:

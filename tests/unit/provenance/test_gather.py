@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import pytest
@@ -161,6 +162,22 @@ def test_an_egg_info_is_of_something_installed_only_where_packages_are() -> None
     assert [(each.name, each.version, each.place) for each in whole.packages if each.kind == "python"] == [
         ("old", "3", "/usr/lib/python3/dist-packages")
     ]
+
+
+def test_a_file_of_a_debian_package_that_was_changed() -> None:
+    listed = "/.\n/lib\n/lib/libtoy.so.1\n/usr/share/doc/libtoy1/copyright\n"
+    sums = f"{hashlib.md5(b'elf', usedforsecurity=False).hexdigest()}  lib/libtoy.so.1\nrubbish\n  \n\x00  \n"
+    names = {f"var/lib/dpkg/info/libtoy1:amd64.{kind}": text for kind, text in (("list", listed), ("md5sums", sums))}
+    for content, changed in ((b"elf", ()), (b"fle", ("/usr/lib/libtoy.so.1",))):
+        whole = inventory(toy_files() | names | {"usr/lib/libtoy.so.1": content})
+        assert next(each for each in whole.packages if each.name == "libtoy1").changed == changed
+
+
+def test_libraries_that_a_wheel_brings_along() -> None:
+    files = {"big/__init__.py": b"", "big.libs/libgfortran-1.so.5": b"elf", "big/libs/no.so": b""}
+    whole = inventory(toy_files() | distribution("big", "1", files))
+    big = next(each for each in whole.packages if each.name == "big")
+    assert [value for name, value in big.properties if name == "bundles"] == ["libgfortran-1.so.5"]
 
 
 def test_byte_code_is_of_its_source() -> None:

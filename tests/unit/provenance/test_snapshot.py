@@ -79,7 +79,7 @@ def test_an_image_is_read_once(tmp_path: Path) -> None:
     write_cached(tmp_path, found)
     assert read_cached(tmp_path, found.id) == found
     assert read_cached(tmp_path, "sha256:" + "0" * 64) is None
-    assert [path.name[0] for path in tmp_path.iterdir()] == ["2"], "nothing half-written"
+    assert [path.name[0] for path in tmp_path.iterdir()] == ["3"], "nothing half-written"
 
 
 @pytest.mark.parametrize("content", [b"", b"rubbish", b"\x28\xb5\x2f\xfd\x00"])
