@@ -31,65 +31,76 @@ class Kind(StrEnum):
     ASCENDJOB = "ascendjob"
 
 
-KeyValues = list[str] | None
+Job = Annotated[
+    str, typer.Argument(metavar="JOB", help="One of the model's jobs, or `rendezvous`, which tries out the cluster.")
+]
+Arguments = Annotated[list[str] | None, typer.Argument(metavar="[-- ARGUMENT...]", help="Added to the job's command.")]
+Nodes = Annotated[int, typer.Option("--nodes", "-n", metavar="N", help="On how many nodes it runs.")]
+KindOption = Annotated[
+    Kind, typer.Option("--kind", help="A Job of Kubernetes, of Volcano, or an AscendJob of MindCluster.")
+]
+Output = Annotated[
+    str, typer.Option("--output", "-o", metavar="DIR|-", help="Write files there, in order; `-` prints the job's.")
+]
+Image = Annotated[
+    str, typer.Option("--image", metavar="REF", help="Where the nodes pull it, with its tag or, better, digest.")
+]
+Name = Annotated[str, typer.Option("--name", metavar="NAME", help="Of the job; MODEL-JOB by default.")]
+Namespace = Annotated[str, typer.Option("--namespace", metavar="NS", help="The caller's own by default.")]
+DatasetClaim = Annotated[str, typer.Option("--dataset-claim", metavar="CLAIM", help="Holds nuScenes; it is only read.")]
+OutputClaim = Annotated[
+    str, typer.Option("--output-claim", metavar="CLAIM", help="Holds the folders runs, weights, prepared/MODEL.")
+]
+PullSecret = Annotated[
+    str, typer.Option("--pull-secret", metavar="NAME", help="A secret with the registry's credentials.")
+]
+Queue = Annotated[str, typer.Option("--queue", metavar="NAME", help="A queue of Volcano.")]
+User = Annotated[str, typer.Option("--user", metavar="UID:GID", help="Whom the files in the output claim belong to.")]
+HostNetwork = Annotated[
+    bool, typer.Option("--host-network", help="Pods have their node's network, where HCCL cannot cross the pods'.")
+]
+Cpu = Annotated[str, typer.Option("--cpu", metavar="N", help="Processors that each pod asks for.")]
+Memory = Annotated[str, typer.Option("--memory", metavar="SIZE", help="Memory of each pod, such as 512Gi.")]
+Labels = Annotated[
+    list[str] | None, typer.Option("--label", metavar="KEY=VALUE", help="A label of the job and its pods.")
+]
+Annotations = Annotated[
+    list[str] | None, typer.Option("--annotation", metavar="KEY=VALUE", help="An annotation of the job and its pods.")
+]
+NodeLabels = Annotated[
+    list[str] | None,
+    typer.Option("--node-label", metavar="KEY=VALUE", help="What a node must have; KEY= takes a default away."),
+]
 
 
 @app.command()
 def k8s(
     context: typer.Context,
     model: Model,
-    job: Annotated[
-        str,
-        typer.Argument(metavar="JOB", help="One of the model's jobs, or `rendezvous`, which tries out the cluster."),
-    ],
-    arguments: Annotated[
-        list[str] | None, typer.Argument(metavar="[-- ARGUMENT...]", help="Added to the job's command.")
-    ] = None,
-    nodes: Annotated[int, typer.Option("--nodes", "-n", metavar="N", help="On how many nodes it runs.")] = 1,
-    kind: Annotated[
-        Kind, typer.Option("--kind", help="A Job of Kubernetes, of Volcano, or an AscendJob of MindCluster.")
-    ] = Kind.JOB,
-    output: Annotated[
-        str, typer.Option("--output", "-o", metavar="DIR|-", help="Write files there, in order; `-` prints the job's.")
-    ] = "-",
+    job: Job,
+    arguments: Arguments = None,
+    nodes: Nodes = 1,
+    kind: KindOption = Kind.JOB,
+    output: Output = "-",
     platform: Platform = "",
     lto: Lto = "",
     pgo: Pgo = "",
     variant: Variant = "",
     option: Options = None,
-    image: Annotated[
-        str, typer.Option("--image", metavar="REF", help="Where the nodes pull it, with its tag or, better, digest.")
-    ] = "",
-    name: Annotated[str, typer.Option("--name", metavar="NAME", help="Of the job; MODEL-JOB by default.")] = "",
-    namespace: Annotated[str, typer.Option("--namespace", metavar="NS", help="The caller's own by default.")] = "",
-    dataset_claim: Annotated[
-        str, typer.Option("--dataset-claim", metavar="CLAIM", help="Holds nuScenes; it is only read.")
-    ] = "nuscenes",
-    output_claim: Annotated[
-        str, typer.Option("--output-claim", metavar="CLAIM", help="Holds the folders runs, weights, prepared/MODEL.")
-    ] = "drivebuild",
-    pull_secret: Annotated[
-        str, typer.Option("--pull-secret", metavar="NAME", help="A secret with the registry's credentials.")
-    ] = "",
-    queue: Annotated[str, typer.Option("--queue", metavar="NAME", help="A queue of Volcano.")] = "",
-    user: Annotated[
-        str, typer.Option("--user", metavar="UID:GID", help="Whom the files in the output claim belong to.")
-    ] = "1000:1000",
-    host_network: Annotated[
-        bool, typer.Option("--host-network", help="Pods have their node's network, where HCCL cannot cross the pods'.")
-    ] = False,
-    cpu: Annotated[str, typer.Option("--cpu", metavar="N", help="Processors that each pod asks for.")] = "",
-    memory: Annotated[str, typer.Option("--memory", metavar="SIZE", help="Memory of each pod, such as 512Gi.")] = "",
-    label: Annotated[
-        KeyValues, typer.Option("--label", metavar="KEY=VALUE", help="A label of the job and its pods.")
-    ] = None,
-    annotation: Annotated[
-        KeyValues, typer.Option("--annotation", metavar="KEY=VALUE", help="An annotation of the job and its pods.")
-    ] = None,
-    node_label: Annotated[
-        KeyValues,
-        typer.Option("--node-label", metavar="KEY=VALUE", help="What a node must have; KEY= takes a default away."),
-    ] = None,
+    image: Image = "",
+    name: Name = "",
+    namespace: Namespace = "",
+    dataset_claim: DatasetClaim = "nuscenes",
+    output_claim: OutputClaim = "drivebuild",
+    pull_secret: PullSecret = "",
+    queue: Queue = "",
+    user: User = "1000:1000",
+    host_network: HostNetwork = False,
+    cpu: Cpu = "",
+    memory: Memory = "",
+    label: Labels = None,
+    annotation: Annotations = None,
+    node_label: NodeLabels = None,
 ) -> None:
     """Print manifests that run a job on a cluster, from the same recipe as compose files and `drivebuild run`.
 
@@ -97,12 +108,11 @@ def k8s(
     refused, with the reason. With --output DIR the conversion of the dataset comes first, where the job needs it.
     """
     from builder.plan.cluster import cluster_run
-    from builder.plan.clustersite import ClusterSite, pairs, plain_name, site_problem
+    from builder.plan.clustersite import ClusterSite, checked, pairs, plain_name
 
     settings: Settings = context.obj
-    plan = settings.plan(
-        model, platform=platform, variant=variant_of(variant, lto=lto, pgo=pgo), options=parse_options(option)
-    )
+    chosen = variant_of(variant, lto=lto, pgo=pgo)
+    plan = settings.plan(model, platform=platform, variant=chosen, options=parse_options(option))
     run = cluster_run(plan.model, plan.platform, plan.variant, dict(plan.options), job, nodes)
     uid, gid = _user(user)
     site = ClusterSite(
@@ -123,10 +133,7 @@ def k8s(
         node_labels=pairs("--node-label", node_label or ()),
         arguments=_fitting(run, tuple(arguments or ())),
     )
-    problem = site_problem(site)
-    if problem:
-        raise problem
-    _hand_out(plan, run, site, kind, output)
+    _hand_out(plan, run, checked(site), kind, output)
 
 
 def _hand_out(plan: Plan, run: ClusterRun, site: ClusterSite, kind: Kind, output: str) -> None:

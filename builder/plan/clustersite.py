@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from builder.errors import UsageError
 
-__all__ = ["LONGEST_NAME", "ClusterSite", "pairs", "plain_name", "site_problem"]
+__all__ = ["LONGEST_NAME", "ClusterSite", "checked", "pairs", "plain_name"]
 
 LONGEST_NAME = 48
 """Of a job: pods, services and labels are named after it, with up to 15 characters more, and have at most 63."""
@@ -79,13 +79,18 @@ def pairs(option: str, texts: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def site_problem(site: ClusterSite) -> UsageError | None:
-    """Return the first thing that a cluster would refuse, or nothing."""
+def checked(site: ClusterSite) -> ClusterSite:
+    """Return the place, if a cluster would take it.
+
+    Raises:
+        UsageError: with the first thing that it would refuse.
+    """
     wrong = next((option for option, good in _checks(site) if not good), None)
-    if wrong is None:
-        return _image_problem(site.image)
-    option, value, expected = wrong
-    return UsageError(f"{option} {value!r}: expected {expected}")
+    if wrong is not None:
+        option, value, expected = wrong
+        raise UsageError(f"{option} {value!r}: expected {expected}")
+    _check_image(site.image)
+    return site
 
 
 _NAME = "letters, digits and '-', a letter first, no '-' at the end"
@@ -122,12 +127,11 @@ def _size(text: str) -> bool:
     return bool(_QUANTITY.match(text))
 
 
-def _image_problem(image: str) -> UsageError | None:
+def _check_image(image: str) -> None:
     found = _IMAGE.match(image)
     if found is None:
         hint = "such as registry.example.org/team/streampetr:1 or NAME@sha256:DIGEST"
-        return UsageError(f"--image {image!r} is no reference of an image", hint=hint)
+        raise UsageError(f"--image {image!r} is no reference of an image", hint=hint)
     if not found["tag"] and not found["digest"]:
         hint = f"--image {image}:TAG, or better {image}@sha256:DIGEST"
-        return UsageError(f"--image {image!r} has neither tag nor digest: what runs would change by itself", hint=hint)
-    return None
+        raise UsageError(f"--image {image!r} has neither tag nor digest: what runs would change by itself", hint=hint)

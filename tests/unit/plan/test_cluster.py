@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from builder.errors import PlanError, UsageError
 from builder.plan.cluster import FOLLOWER, RENDEZVOUS, ClusterRun, cluster_run, launchable
-from builder.plan.clustersite import LONGEST_NAME, ClusterSite, pairs, plain_name, site_problem
+from builder.plan.clustersite import LONGEST_NAME, ClusterSite, checked, pairs, plain_name
 from builder.plan.jobs import job_table
 from builder.plan.select import choices
 from builder.recipe.types import Catalog
@@ -191,7 +191,8 @@ DIGEST = "sha256:" + "a" * 64
     ],
 )
 def test_references_of_images(image: str) -> None:
-    assert site_problem(ClusterSite(name="x", image=image)) is None
+    site = ClusterSite(name="x", image=image)
+    assert checked(site) is site
 
 
 @pytest.mark.parametrize(
@@ -206,13 +207,13 @@ def test_references_of_images(image: str) -> None:
         ("a/b:1\n", "no reference"),
         ("a/b@sha256:123", "no reference"),
         ("https://registry.example.org/a/b:1", "no reference"),
-        ("a/b", "neither tag nor digest"),
+        ("a/b", "has neither tag nor digest"),
     ],
 )
 def test_texts_that_are_no_images(image: str, sign: str) -> None:
-    found = site_problem(ClusterSite(name="x", image=image))
-    assert found is not None
-    assert sign in found.message
+    with pytest.raises(UsageError) as caught:
+        checked(ClusterSite(name="x", image=image))
+    assert sign in caught.value.message
 
 
 @pytest.mark.parametrize(
@@ -243,9 +244,8 @@ def test_texts_that_are_no_images(image: str, sign: str) -> None:
     ],
 )
 def test_what_a_cluster_would_refuse_is_refused_here(wrong: dict[str, str]) -> None:
-    found = site_problem(ClusterSite(**{"name": "x", "image": "a/b:1", **wrong}))  # type: ignore[arg-type]
-    assert found is not None
-    assert "expected" in found.message
+    with pytest.raises(UsageError, match="expected"):
+        checked(ClusterSite(**{"name": "x", "image": "a/b:1", **wrong}))  # type: ignore[arg-type]
 
 
 def test_what_a_cluster_takes() -> None:
@@ -262,7 +262,7 @@ def test_what_a_cluster_takes() -> None:
         annotations={"sp-block": "anything that is a line"},
         node_labels={"accelerator-type": ""},
     )
-    assert site_problem(site) is None
+    assert checked(site) is site
 
 
 @pytest.mark.parametrize("text", ["a", "=b", "a b=c", "-x=1", "Bad_Domain/x=1", "a/b/c=1", "a/=1", "é=1"])
