@@ -14,11 +14,11 @@ from builder.engine.builders import base_layout, chosen_builder, find_builder
 from builder.engine.command import Choices, target_of
 from builder.engine.folders import cache_folder, make_folder
 from builder.engine.host import Facts
-from builder.engine.patience import passes
 from builder.engine.push import Pushed, Way, check_export, export_cache, push, pushed_name
 from builder.engine.record import BuildRecord
 from builder.engine.registry import cache_key, cache_source, cache_target, check_repository
 from builder.errors import BuildError, UsageError
+from builder.patience import passes
 from builder.plan.stage import Plan
 
 __all__ = ["Delivered", "Delivery", "check_delivery", "deliver", "prepared"]

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from builder.engine.host import INSTALL
-from builder.engine.patience import PATIENCE, Patience, RefusedError, Say, patiently
 from builder.engine.process import Argv, CommandMissingError, Runner
 from builder.engine.registry import RECIPE, Reference, patience_asked, refused, trusting
 from builder.errors import BuildError
+from builder.patience import PATIENCE, Patience, RefusedError, Say, patiently
 
 __all__ = ["Config", "Found", "Tools", "identity"]
 

@@ -20,11 +20,11 @@ from builder.engine.buildlock import try_lock
 from builder.engine.delivery import deliver
 from builder.engine.hints import LOW_DISK_BYTES
 from builder.engine.host import Engine
-from builder.engine.patience import PATIENCE
 from builder.engine.push import Way
 from builder.engine.works import TICK, Board, Doors, Show, Watch, Work, failed_by
 from builder.errors import BuildError, DrivebuildError
 from builder.fleet.runs import Failed, ImageRun, ImageState, Outcome
+from builder.patience import PATIENCE
 from builder.signals import noted_interrupts
 
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ from builder.engine.attest import attest_words
 from builder.engine.command import Choices, build_command, build_files, default_tag, recipe_of
 from builder.engine.host import INSTALL, Engine, Facts
 from builder.engine.manifests import Tools
-from builder.engine.patience import PATIENCE, Patience, RefusedError, Say, patiently
 from builder.engine.process import Argv, CommandMissingError, Runner
 from builder.engine.registry import ARCHITECTURES, Reference, patience_asked, refused
 from builder.errors import BuildError, UsageError
+from builder.patience import PATIENCE, Patience, RefusedError, Say, patiently
 from builder.plan.stage import Plan
 from builder.render.keys import SHORT
 

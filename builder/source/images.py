@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 import tarfile
+import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Protocol
 
 from builder.errors import SourceError
+from builder.patience import PATIENCE, RefusedError, patiently
 from builder.plan.bootstrap import MARK, bootstrap_mark, bootstrap_words
 from builder.recipe.types import Bootstrap
 from builder.source.disk import digest
@@ -105,13 +108,38 @@ def _present(reference: str, architecture: str, runner: Runner, how: Bootstrap |
 def _pulled(wanted: Image, reference: str, registry: Callable[[str], str], runner: Runner, stop: Stop) -> str:
     """Have the engine pull an image, from the mirror where there is one; return its id."""
     place = registry(reference)
-    _docker(runner, stop, "pull", "--platform", PLATFORMS.get(wanted.architecture, wanted.architecture), place)
+    _pull(place, PLATFORMS.get(wanted.architecture, wanted.architecture), runner, stop)
     if place != reference and not wanted.digest:
         _docker(runner, stop, "tag", place, reference)
     identity = _present(place, wanted.architecture, runner)
     if not identity:
         raise SourceError(f"{place}: the registry has it, but not for {wanted.architecture}")
     return identity
+
+
+def _pull(place: str, platform: str, runner: Runner, stop: Stop) -> None:
+    """Pull, again while the registry's fault is one that passes."""
+    failed: list[SourceError] = []
+
+    def once() -> None:
+        try:
+            _docker(runner, stop, "pull", "--platform", platform, place)
+        except SourceError as error:
+            failed[:] = [error]
+            raise RefusedError(error.message) from error
+
+    try:
+        patiently(once, about=place, patience=replace(PATIENCE, sleep=lambda seconds: _wait(seconds, stop)))
+    except RefusedError as error:
+        raise SourceError(str(error), hint=failed[0].hint) from error
+
+
+def _wait(seconds: float, stop: Stop) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if stop():
+            raise SourceError("interrupted")
+        time.sleep(0.1)
 
 
 def _saved_as(reference: str, identity: str, runner: Runner) -> str:

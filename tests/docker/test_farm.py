@@ -23,7 +23,6 @@ from builder.engine.builders import find_builder
 from builder.engine.delivery import Delivered, Delivery, deliver, prepared
 from builder.engine.host import Engine, connect
 from builder.engine.manifests import Tools
-from builder.engine.patience import Patience
 from builder.engine.process import SystemRunner
 from builder.engine.promote import promote
 from builder.engine.push import Way
@@ -33,6 +32,7 @@ from builder.engine.snapshot import Asked
 from builder.engine.state import BuildState
 from builder.engine.verified import of_image
 from builder.errors import BuildError
+from builder.patience import Patience
 from builder.plan.stage import Plan
 from builder.recipe.types import BaseImage, Bootstrap
 

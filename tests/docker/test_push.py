@@ -15,10 +15,10 @@ from support.ownengine import OwnEngine, own_engine
 
 from builder.engine.build import Choices, build
 from builder.engine.host import Engine, connect
-from builder.engine.patience import Patience
 from builder.engine.process import SystemRunner
 from builder.engine.push import Pushed, Way, push
 from builder.errors import BuildError
+from builder.patience import Patience
 
 pytestmark = pytest.mark.docker
 DOCKERFILE = "FROM scratch AS src-text\nFROM scratch AS image\nCOPY --from=src-text / /text/\nLABEL of=test\n"

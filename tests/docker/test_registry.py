@@ -18,13 +18,13 @@ from support.registry import Fault, FaultyDoor, Registry, faulty_door, registry_
 from builder.engine.build import Choices, build
 from builder.engine.host import Engine
 from builder.engine.manifests import Tools
-from builder.engine.patience import Patience
 from builder.engine.process import Result, SystemRunner
 from builder.engine.push import Pushed, Way, push
 from builder.engine.registry import reference
 from builder.engine.snapshot import Asked
 from builder.engine.verified import keep, of_image
 from builder.errors import BuildError
+from builder.patience import Patience
 from builder.plan.stage import Plan
 
 pytestmark = pytest.mark.docker

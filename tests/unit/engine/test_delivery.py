@@ -18,11 +18,11 @@ from builder.engine.build import Choices, StageFailedError
 from builder.engine.builders import base_layout, chosen_builder, find_builder
 from builder.engine.delivery import Delivery, deliver
 from builder.engine.host import Image
-from builder.engine.patience import Patience
 from builder.engine.process import Result
 from builder.engine.push import Way
 from builder.engine.record import BuildRecord
 from builder.errors import BuildError
+from builder.patience import Patience
 
 CACHED = Choices(cache_from=("type=registry,ref=r.example/t/cache:x",))
 BLOB = (

@@ -12,12 +12,12 @@ from support.runner import RecordingRunner
 from builder.engine.build import Choices, build_command
 from builder.engine.builders import Builder
 from builder.engine.local import LocalSource
-from builder.engine.patience import Patience
 from builder.engine.process import Result
 from builder.engine.push import Way, check_export, push, pushed_name
 from builder.engine.registry import check_repository
 from builder.engine.snapshot import Asked
 from builder.errors import BuildError, UsageError
+from builder.patience import Patience
 from builder.plan.stage import Plan
 
 DIGEST = f"sha256:{'0123456789abcdef' * 4}"

@@ -15,12 +15,12 @@ from builder.engine.command import Choices, build_command
 from builder.engine.delivery import Delivery, check_delivery, prepared
 from builder.engine.host import Image
 from builder.engine.manifests import Tools, identity
-from builder.engine.patience import Patience, RefusedError, asked_wait, passes, patiently
 from builder.engine.process import Result
 from builder.engine.promote import merge, promote
 from builder.engine.push import Way
 from builder.engine.registry import Reference, cache_key, cache_source, cache_target, reference, trusting
 from builder.errors import BuildError, UsageError
+from builder.patience import Patience, RefusedError, asked_wait, passes, patiently
 
 RECIPE = "cd" * 32
 ONE, TWO = f"sha256:{'1' * 64}", f"sha256:{'2' * 64}"

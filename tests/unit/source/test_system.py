@@ -9,6 +9,7 @@ import tarfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -329,6 +330,22 @@ def test_a_registrys_mirror_gives_the_image_its_own_name(store: Store) -> None:
     entry = save(store, image(), machine, registry=lambda name: name.replace("quay.io", "mirror.site"))
     assert ("docker", "tag", "mirror.site/a/base:1", "quay.io/a/base:1") in machine.asked
     assert store.object(entry).read_bytes() == b"saved quay.io/a/base:1"
+
+
+def test_a_pull_waits_for_a_registry_that_has_too_much_to_do(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Busy(Machine):
+        def stream(self, argv: Argv, feed: Callable[[bytes], None], **more: Any) -> int:
+            if argv[1] == "pull" and len(waits) < 2:
+                feed(b"Error response from daemon: toomanyrequests: slow down\n")
+                return 1
+            return super().stream(argv, feed, **more)
+
+    waits: list[float] = []
+    monkeypatch.setattr("builder.source.images._wait", lambda seconds, _stop: waits.append(seconds))
+    save(store, image(), Busy(pulled={"quay.io/a/base:1": "sha256:9 arm64"}))
+    first, second = waits
+    assert 1.5 <= first <= 2.5
+    assert 3 <= second <= 5
 
 
 def test_images_that_cannot_be_had(store: Store) -> None:
