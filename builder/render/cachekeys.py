@@ -212,7 +212,10 @@ class _Reader:
     def _foundation(self, base: str) -> str:
         if base in self._found:
             return self._found[base].key
-        return _digest("image", base if base == "scratch" else self._given.images.get(base, base))
+        if base == "scratch":
+            return _digest("image", base)
+        # One for another machine is another image, under whatever name.
+        return _digest("image", self._given.images.get(base, base), self._given.architecture)
 
     def _said(
         self,
