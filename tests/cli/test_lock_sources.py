@@ -400,7 +400,8 @@ def test_a_source_that_stands_in_two_files_is_changed_in_both_and_a_link_stays_o
 ) -> None:
     old = upstream.commit("first")
     shipped = point(recipes, upstream, old, "branch main")
-    mine, real = tmp_path / "mine", tmp_path / "real.yaml"
+    # A link may lead elsewhere within the folder of recipes, and not out of it.
+    mine, real = tmp_path / "mine", tmp_path / "mine/real"
     mine.mkdir()
     line = next(line for line in shipped.read_text().splitlines() if line.startswith("  ops:"))
     real.write_text(f"sources:\n{line}\n")
