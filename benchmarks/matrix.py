@@ -6,7 +6,8 @@
 measures copies of the shipped recipes, too (350 lines, all their platforms, six or more images each), in one round.
 Rivals: `docker buildx bake --print` over the same images, which reads a bake file that is already made and neither
 plans nor renders; and a process for each model (`drivebuild plan`), measured for one of them and multiplied.
-`--since`: the recipes in a repository of their own, one of them edited. Ratios are medians of the rounds' own ratios.
+`list` of the shipped recipes alone says how fast the machine is at the time. `since`: the recipes in a repository of
+their own, one of them edited. Ratios are medians of the rounds' own ratios.
 """
 
 from __future__ import annotations
@@ -113,6 +114,7 @@ def measured(folder: Path, arguments: argparse.Namespace, environment: dict[str,
         Case(name="matrix", command=drivebuild(small, "matrix", "--format", "json"), cwd=ROOT),
         Case(name="since", command=drivebuild(small, "matrix", "--since", "HEAD", "--format", "json"), cwd=ROOT),
         Case(name="bake --print", command=("docker", "buildx", "bake", "--file", str(bake), "--print"), cwd=ROOT),
+        Case(name="list", command=(sys.executable, "-m", "builder", "list"), cwd=ROOT),
         Case(name="one plan", command=drivebuild(small, "plan", "synthetic-000", "--json"), cwd=ROOT),
     ]
     found = interleave(cases, rounds=arguments.rounds, env=environment)
