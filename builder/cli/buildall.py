@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -131,7 +132,7 @@ def build_all(
     from builder.plan.choose import choose
 
     engine = connect()
-    facts = engine.facts()
+    facts = _facts(engine, builder)
     chosen = choose(
         settings.catalog(),
         models=model or (),
@@ -141,6 +142,21 @@ def build_all(
         architecture=facts.architecture,
     )
     _run(settings, chosen, words, many, engine, facts)
+
+
+def _facts(engine: Engine, builder: str) -> Facts:
+    """Return the engine's facts, with the architecture of the builder where another one builds.
+
+    Raises:
+        UsageError: when there is no such builder.
+        BuildError: when a remote one does not answer.
+    """
+    from builder.engine.builders import find_builder
+    from builder.engine.process import SystemRunner
+
+    facts, name = engine.facts(), builder or os.environ.get("BUILDX_BUILDER", "")
+    found = find_builder(name, SystemRunner()) if name else None
+    return replace(facts, architecture=found.architectures[0]) if found and found.architectures else facts
 
 
 def _check_report(report: Path | None) -> None:
