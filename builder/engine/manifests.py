@@ -101,7 +101,8 @@ class Tools:
         alone = ("--prefer-index=false",) if one and self._keeps_single() else ()
         tags = tuple(word for each in new for word in ("--tag", each.name))
         try:
-            self._run(("create", "--progress=plain", *alone, *tags, *sources), new[0])
+            hosts = (source.partition("/")[0] for source in sources)
+            self._run(("create", "--progress=plain", *alone, *tags, *sources), new[0], *hosts)
         except RefusedError as error:
             names = ", ".join(each.name for each in new)
             raise refused(f"{names} could not be written", str(error), new[0].host, where="this machine") from error
@@ -109,13 +110,13 @@ class Tools:
     def _keeps_single(self) -> bool:
         return "--prefer-index" in self.runner.run(("docker", "buildx", "imagetools", "create", "--help")).text
 
-    def _run(self, words: tuple[str, ...], place: Reference) -> str:
+    def _run(self, words: tuple[str, ...], place: Reference, *hosts: str) -> str:
         where = ("--builder", self.builder) if self.builder else ()
         command: Argv = ("docker", "buildx", "imagetools", words[0], *where, *words[1:])
 
         def once() -> str:
             try:
-                with trusting(place.host) as environment:
+                with trusting(place.host, *hosts) as environment:
                     done = self.runner.run(command, env=environment or None)
             except CommandMissingError as error:
                 raise BuildError(error.message, hint=INSTALL) from error

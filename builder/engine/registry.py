@@ -183,9 +183,10 @@ def refused(what: str, said: str, host: str, *, where: str = "the engine") -> Bu
 
 
 @contextmanager
-def trusting(host: str) -> Iterator[Mapping[str, str]]:
-    """Yield the environment in which buildx, too, trusts the CA that the engine is given for a registry."""
-    given = [path for folder in _trusted(host) for path in sorted(folder.glob("*.crt"))]
+def trusting(*hosts: str) -> Iterator[Mapping[str, str]]:
+    """Yield the environment in which buildx, too, trusts the CAs that the engine is given for registries."""
+    folders = (folder for host in dict.fromkeys(hosts) for folder in _trusted(host))
+    given = [path for folder in folders for path in sorted(folder.glob("*.crt"))]
     if not given:
         yield {}
         return

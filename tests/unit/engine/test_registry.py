@@ -161,7 +161,7 @@ def test_certificates_of_the_engine_are_believed_by_buildx(tmp_path: Path, monke
         assert environment == {}
     (tmp_path / "r.example:5000").mkdir()
     (tmp_path / "r.example:5000/ca.crt").write_text("a certificate")
-    with trusting("r.example:5000") as environment:
+    with trusting("other.example", "r.example:5000") as environment:
         first, *system = environment["SSL_CERT_DIR"].split(":")
         assert [path.read_text() for path in Path(first).iterdir()] == ["a certificate"]
         assert "/etc/ssl/certs" in system
