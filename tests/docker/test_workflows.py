@@ -73,11 +73,12 @@ def _pid(own: OwnEngine) -> int:
 
 
 @pytest.fixture(scope="module")
-def base(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def base(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Return the base image as a file, for engines that have nothing."""
     path = tmp_path_factory.mktemp("base") / "base.tar"
     subprocess.run(("docker", "save", "--output", str(path), BASE), check=True)
-    return path
+    yield path
+    path.unlink()
 
 
 @pytest.fixture
