@@ -135,7 +135,12 @@ def child(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     text = "\n".join(main["drivebuild-plan"]["script"])
     # Written beside the checkout's files on a runner; here it is not to be left there.
     text = text.replace("> drivebuild-child.yml", f"> {folder}/drivebuild-child.yml")
-    shell(text, folder, CI_PIPELINE_SOURCE="push", **{**EVERYTHING, "DRIVEBUILD_JOBS": JOBS["variables"]["DRIVEBUILD_JOBS"]})
+    shell(
+        text,
+        folder,
+        CI_PIPELINE_SOURCE="push",
+        **{**EVERYTHING, "DRIVEBUILD_JOBS": JOBS["variables"]["DRIVEBUILD_JOBS"]},
+    )
     path = folder / "drivebuild-child.yml"
     here = Path(sys.executable).parent
     words = ("--builtin-schema", "vendor.gitlab-ci", "--data-transform", "gitlab-ci", str(path))
