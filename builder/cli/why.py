@@ -72,6 +72,7 @@ def why(
 
     from builder.engine.snapshot import read_snapshot
     from builder.engine.target import default_tag, target_of
+    from builder.source.catalog import read_templates
 
     settings: Settings = context.obj
     chosen = variant_of(variant, lto=lto, pgo=pgo)
@@ -86,7 +87,7 @@ def why(
         print_unknown(name, as_json=as_json)
         return
     images = _inspected((*snapshot.images, name))
-    question = replace(_question(plan, target, snapshot, images), offline=offline)
+    question = replace(_question(plan, target, snapshot, images, read_templates()), offline=offline)
     # A licence that was accepted for the build is no change of the image.
     accepted = {key: value for key, value in snapshot.arguments.items() if key.startswith("ACCEPT_")}
     question = replace(question, arguments={**accepted, **arguments})
@@ -131,14 +132,14 @@ def _inspected(names: tuple[str, ...]) -> dict[str, Image] | None:
         return None
 
 
-def _question(plan: Plan, target: str, snapshot: Snapshot, images: Mapping[str, Image] | None) -> Question:
+def _question(
+    plan: Plan, target: str, snapshot: Snapshot, images: Mapping[str, Image] | None, texts: Mapping[str, str]
+) -> Question:
     """Return what is to be compared, nothing of it rendered yet."""
     from builder.engine.changed import Question
     from builder.engine.forecast import image_word
     from builder.engine.snapshot import Asked
-    from builder.source.catalog import read_templates
 
-    texts = read_templates()
     known = {name: image for name, image in (images or {}).items() if name in snapshot.images}
     words = {name: image_word(known[name]) if name in known else word for name, word in snapshot.images.items()}
     return Question(
@@ -174,7 +175,7 @@ def _answered(settings: Settings, question: Question, snapshot: Snapshot) -> tup
     ledger = read_ledger(record.builder) if record else None
     timings = read_timings()
     found = _answer(question, snapshot, ledger, timings)
-    others = tuple(_others(settings, found, snapshot, ledger, timings)) if found.runs else ()
+    others = tuple(_others(settings, found, snapshot, ledger, timings, question.templates)) if found.runs else ()
     return found, others
 
 
@@ -195,13 +196,18 @@ def _answer(question: Question, snapshot: Snapshot, ledger: Ledger | None, timin
 
 
 def _others(
-    settings: Settings, found: Answer, mine: Snapshot, ledger: Ledger | None, timings: Timings
+    settings: Settings,
+    found: Answer,
+    mine: Snapshot,
+    ledger: Ledger | None,
+    timings: Timings,
+    texts: Mapping[str, str],
 ) -> Iterator[Other]:
     """Yield the other images with a record that the same changes reach."""
     from dataclasses import replace
 
     from builder.engine.snapshot import all_snapshots
-    from builder.engine.why import new_contexts
+    from builder.engine.why import new_contexts, nothing_changed
     from builder.errors import PlanError
 
     for snapshot in all_snapshots():
@@ -225,11 +231,13 @@ def _others(
         # What was given for that build will be given again; the engine is not asked for each.
         own = {stage: word for stage, word in snapshot.contexts.items() if word.startswith("folder:")}
         question = replace(
-            _question(plan, snapshot.target, snapshot, None),
+            _question(plan, snapshot.target, snapshot, None, texts),
             contexts=new_contexts(plan, snapshot, own),
             arguments=snapshot.arguments,
             offline=snapshot.offline,
         )
+        if nothing_changed(question, snapshot):
+            continue
         theirs = _answer(question, snapshot, ledger, timings)
         running = tuple(run for run in theirs.runs if run.runs)
         if running and theirs.roots & found.roots:
