@@ -27,6 +27,8 @@ KINDS: tuple[Kind, ...] = ("job", "volcano", "ascendjob")
 KEPT = 7 * 24 * 3600
 """Seconds that an ended job and its pods' logs stay to be looked at."""
 TASK = "node"
+QUEUE = "default"
+"""Volcano makes it when it is installed; a Job of Volcano without a queue is in it."""
 ASCEND_PORT = 2222
 """The operator's own default; it hands it to the pods as MASTER_PORT."""
 INDEX = "metadata.annotations['batch.kubernetes.io/job-completion-index']"
@@ -179,10 +181,10 @@ def _ascend(run: ClusterRun, site: ClusterSite) -> dict[str, Any]:
         "spec": {
             "schedulerName": "volcano",
             "runPolicy": {
-                "backoffLimit": 0,
+                # A failed pod ends the job: the operator retries only what is labelled so. It has no default queue.
                 "cleanPodPolicy": "Running",
                 "ttlSecondsAfterFinished": KEPT,
-                "schedulingPolicy": {"minAvailable": run.nodes, **({"queue": site.queue} if site.queue else {})},
+                "schedulingPolicy": {"minAvailable": run.nodes, "queue": site.queue or QUEUE},
             },
             "successPolicy": "AllWorkers",
             "replicaSpecs": {"Master": replicas(1), **({"Worker": replicas(run.nodes - 1)} if run.nodes > 1 else {})},

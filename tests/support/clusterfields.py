@@ -32,7 +32,6 @@ ASCENDJOB: Mapping[str, Any] = {
     "schedulerName": "string",
     "successPolicy": "string",
     "runPolicy": {
-        "backoffLimit": "integer",
         "cleanPodPolicy": "string",
         "ttlSecondsAfterFinished": "integer",
         "schedulingPolicy": {"minAvailable": "integer", "queue": "string"},

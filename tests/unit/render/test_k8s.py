@@ -199,10 +199,20 @@ def test_ascends_operator_knows_the_fields(catalog: Catalog, templates: dict[str
     # One Master at most; the others are Workers.
     counts = {name: each["replicas"] for name, each in job["spec"]["replicaSpecs"].items()}
     assert counts == ({"Master": 1} if nodes == 1 else {"Master": 1, "Worker": 2})
+    assert job["spec"]["runPolicy"]["schedulingPolicy"] == {"minAvailable": nodes, "queue": "team"}
     container = pod((job,))["spec"]["containers"][0]
     assert container["name"] == "ascend"
     if nodes > 1:
         assert container["ports"] == [{"containerPort": 2222, "name": "ascendjob-port"}]
+
+
+def test_ascends_operator_is_told_a_queue_and_no_retries(catalog: Catalog, templates: dict[str, str]) -> None:
+    # component/ascend-operator/pkg/controllers/v1: ascendjob_validate.go asks for the queue by its name, and job.go takes
+    # a backoffLimit of 0 for none.
+    job = rendered(catalog, templates, "train-8p", nodes=2, kind="ascendjob")[-1]
+    assert job["spec"]["runPolicy"]["schedulingPolicy"]["queue"] == "default"
+    assert "backoffLimit" not in job["spec"]["runPolicy"]
+    assert "fault-retry-times" not in job["metadata"]["labels"]
 
 
 def test_the_list_of_fields_finds_strangers() -> None:
