@@ -207,8 +207,8 @@ def test_ascends_operator_knows_the_fields(catalog: Catalog, templates: dict[str
 
 
 def test_ascends_operator_is_told_a_queue_and_no_retries(catalog: Catalog, templates: dict[str, str]) -> None:
-    # component/ascend-operator/pkg/controllers/v1: ascendjob_validate.go asks for the queue by its name, and job.go takes
-    # a backoffLimit of 0 for none.
+    # component/ascend-operator/pkg/controllers/v1: ascendjob_validate.go asks for the queue by its name, and job.go
+    # takes a backoffLimit of 0 for none.
     job = rendered(catalog, templates, "train-8p", nodes=2, kind="ascendjob")[-1]
     assert job["spec"]["runPolicy"]["schedulingPolicy"]["queue"] == "default"
     assert "backoffLimit" not in job["spec"]["runPolicy"]
