@@ -16,13 +16,12 @@ import msgspec
 
 from builder.engine.folders import make_folder, state_folder
 from builder.engine.log import unwritable
-from builder.render.cachekeys import StageKey
+from builder.render.cachekeys import FORM, StageKey
 
 __all__ = ["Ledger", "Seen", "forget", "ledger_path", "note", "read_ledger"]
 
 LIMIT = 5000
 """Keys that are kept, the newest first; a matrix of five hundred images has some three thousand."""
-_FORM = 1
 
 
 class Seen(msgspec.Struct, frozen=True, array_like=True):
@@ -39,7 +38,7 @@ class Seen(msgspec.Struct, frozen=True, array_like=True):
 class Ledger(msgspec.Struct, frozen=True):
     """All that is known of one builder."""
 
-    form: int = _FORM
+    form: int = FORM
     builder: str = ""
     seen: Mapping[str, Seen] = {}
     """By key."""
@@ -58,7 +57,7 @@ def read_ledger(builder: str) -> Ledger | None:
         found = msgspec.json.decode(ledger_path(builder).read_bytes(), type=Ledger)
     except (OSError, msgspec.MsgspecError):
         return None
-    return found if found.form == _FORM else None
+    return found if found.form == FORM else None
 
 
 def forget(builder: str) -> None:

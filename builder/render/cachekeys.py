@@ -22,8 +22,10 @@ from dataclasses import dataclass, field
 
 from builder.render.parsed import Instruction, parse
 
-__all__ = ["Given", "StageKey", "cache_keys", "images_named", "reached"]
+__all__ = ["FORM", "Given", "StageKey", "cache_keys", "images_named", "reached"]
 
+FORM = 2
+"""Of the keys: what changes the way they are made changes this, and what is known of a cache by older ones is void."""
 DIGITS = 32
 _WORKING = ("RUN", "COPY", "ADD", "WORKDIR")
 _CONFIGURING = ("ENV", "ARG", "USER", "SHELL")
