@@ -101,7 +101,8 @@ def _print_others(found: Answer, others: tuple[Other, ...]) -> None:
         return
     more = _more(found, others)
     cost = sum(run.seconds or 0.0 for run in more)
-    typer.echo(f"\nit reaches {len(others)} other images; beside what they share with this one:\n")
+    number = f"{len(others)} other images" if len(others) > 1 else "one other image"
+    typer.echo(f"\nit reaches {number}; beside what is shared with this one:\n")
     own = {run.key for run in more}
     rows = [
         (other.tag, str(len(other.runs)), ", ".join(run.stage for run in other.runs if run.key in own) or "-")
