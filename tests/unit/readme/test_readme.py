@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 import pytest
 
+from builder.errors import UsageError
 from builder.readme.compare import against_recipe, moved
 from builder.readme.document import read_document
 from builder.readme.facts import Said, said_by
@@ -201,3 +203,14 @@ def test_every_shipped_recipe_says_what_it_has(catalog: Catalog) -> None:
         assert has.versions["pytorch"][0].startswith("2.")
         assert model.readme.source in catalog.sources
         assert has.results
+
+
+@pytest.mark.parametrize("module", ["markdown_it", "tree_sitter_bash"])
+def test_what_is_not_installed_is_named(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from builder.readme import shell
+
+    monkeypatch.setitem(sys.modules, module, None)
+    shell._parser.cache_clear()
+    with pytest.raises(UsageError) as caught:
+        said(OLD)
+    assert "drivebuild[drift]" in caught.value.hint
