@@ -501,7 +501,7 @@ class Component(Noun, frozen=True, kw_only=True):
     for each."""
     minutes: Annotated[int, Meta(ge=0)] = 0
     pure: bool = False
-    """Whether the wheel is Python alone: then its setup.py runs without a network. A compiler's cache may be a server."""
+    """Whether the wheel is Python alone: its setup.py runs without a network. A compiler's cache may be a server."""
     note: Line = ""
 
 
@@ -598,7 +598,7 @@ class Weight(Noun, frozen=True, kw_only=True):
 
 ConfigKey = Annotated[
     str,
-    Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*\Z", max_length=200, description="a.dotted.key of a config"),
+    Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*\Z", max_length=200, description="a.dotted.key"),
 ]
 
 
@@ -613,7 +613,7 @@ class Launch(Noun, frozen=True, kw_only=True):
     processes: Annotated[int, Meta(ge=0, le=64)] = 0
     """Processes on each node; 0: one for each NPU."""
     divided: Mapping[ConfigKey, Annotated[int, Meta(ge=1)]] = field(default_factory=dict)
-    """Keys of the config that count steps, with their value on one node: they are divided by the number of nodes, because
+    """Keys of the config that count steps, with their value on one node: divided by the number of nodes, because
     each step then takes that many times the samples, and handed on with --cfg-options."""
     success: Line = ""
     """What node 0 must print, where it is not what the job itself asks for."""

@@ -105,7 +105,8 @@ def make(engine: Engine, tag: str, ops: Path, catalog: Catalog, templates: dict[
         }
         wheel = StageSpec(name="ops", template="wheel", base="beside-torch" if ccache else "without", inputs=inputs)
         dockerfile = "\n".join([*system, STAND_INS, bare, render_stage(wheel, templates), ""])
-        stages = [*(stage(each) for each in ("os-packages", "base", "build-base", "torch", "beside-torch", "src-ops")), wheel]
+        names = ("os-packages", "base", "build-base", "torch", "beside-torch", "src-ops")
+        stages = [*map(stage, names), wheel]
         plan = toy_plan(*stages, stage("image", "ops"))
         choices = Choices(until="ops", tag=tag, sources=(LocalSource("src-ops", ops, ""),), secrets=secrets)
         # The next image of this name would leave it without one.

@@ -1,4 +1,4 @@
-"""Prints which layers of an image have a path, as one line of JSON: for each path the numbers of layers, the lowest first.
+"""Prints which layers of an image have a path, as one line of JSON: for each path the numbers of layers, lowest first.
 
     where.py NUMBER PATH...
 
