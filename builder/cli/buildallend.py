@@ -67,6 +67,9 @@ def _print(report: Report) -> None:
     ]
     print_table(rows, header=("IMAGE", "STATE", "TIME", "STAGES", "RESULT"))
     typer.echo("")
+    for image in report.outcome.images:
+        for note in image.notes:
+            typer.echo(f"note: {image.name}: {printable(note)}")
     for line in summary(report):
         typer.echo(line)
 

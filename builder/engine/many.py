@@ -169,12 +169,16 @@ class _Fleet:
         record: BuildRecord | None = None
         failed: Failed | None = None
         state: ImageState = "failed"
-        pushed = ""
+        pushed, notes = "", tuple[str, ...]()
         try:
             with closing(self._doors.engine()) as engine:
                 done = self._delivered(work, watch, self._doors.runner(self._stop), engine)
             record = done.record
             pushed = f"{done.pushed.name}@{done.pushed.digest}" if done.pushed else ""
+            if done.pushed and done.pushed.kept:
+                notes = (
+                    f"the tag with the recipe's hash stays another image's, {done.pushed.kept}: --overwrite moves it",
+                )
             state = "done"
         except KeyboardInterrupt:
             state = "cancelled"
@@ -197,6 +201,7 @@ class _Fleet:
             size_bytes=record.size_bytes if record else 0,
             image_id=record.image_id if record else "",
             pushed=pushed,
+            notes=(*watch.unread(), *notes),
         )
 
     def _delivered(self, work: Work, watch: Watch, runner: Runner, engine: Engine) -> Delivered:

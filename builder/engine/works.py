@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -159,6 +159,12 @@ class Watch:
         if now - self._told >= TICK:
             self._told = now
             self._board.stages(self._work.name, state.views(now))
+
+    def unread(self) -> Iterator[str]:
+        """Yield a note for each cache that could not be read; one that is not there yet is none."""
+        for name, error in self._state.unread if self._state else ():
+            if not error.rstrip().endswith("not found"):
+                yield f"cache {name} could not be read: {error}"
 
     def stages(self) -> tuple[StageRun, ...]:
         """Return what the build's stages did, when it has ended."""

@@ -73,7 +73,7 @@ def _image(image: ImageRun) -> dict[str, Any]:
         "mark": MARKS.get(image.state, 5),
         "time": human_seconds(image.seconds) if image.began else "",
         "stages": image_words(image),
-        "note": image.failed.first if image.failed else image.pushed,
+        "note": "; ".join((image.failed.first if image.failed else image.pushed, *image.notes)).removeprefix("; "),
     }
 
 

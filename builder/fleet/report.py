@@ -207,6 +207,7 @@ def _image(image: ImageRun, origin: float) -> dict[str, Any]:
         "bytes": image.size_bytes,
         "id": image.image_id,
         "pushed": image.pushed or None,
+        "notes": list(image.notes),
         "failure": {"stage": failed.stage, "first": failed.first, "hint": failed.hint, "log": failed.log}
         if failed
         else None,

@@ -69,6 +69,8 @@ class ImageRun(msgspec.Struct, frozen=True, kw_only=True):
     image_id: str = ""
     pushed: str = ""
     """Name and digest in the registry."""
+    notes: tuple[str, ...] = ()
+    """What a person should know of it: a cache that could not be read, a tag that stayed another image's."""
 
     @property
     def seconds(self) -> float:

@@ -152,6 +152,12 @@ def test_one_sentence_where_the_engine_is_gone(capsys: pytest.CaptureFixture[str
     assert json.loads(capsys.readouterr().out)["stopped"] == gone
 
 
+def test_what_a_person_should_know_of_an_image_that_is_there(capsys: pytest.CaptureFixture[str]) -> None:
+    noted = ImageRun(name="a", tag="t/a", platform="p", state="done", notes=(f"cache x could not be read: {HOSTILE}",))
+    end((), outcome(noted), None, quiet=False)
+    assert "note: a: cache x could not be read: \\x1b[2J" in capsys.readouterr().out
+
+
 def test_an_interrupt_is_no_error_of_the_builds() -> None:
     end((), outcome(run("a", "cancelled"), interrupted=True), None, quiet=True)
 
