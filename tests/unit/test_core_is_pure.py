@@ -28,6 +28,7 @@ ARROWS = {
     "bench": {"recipe", "plan", "render", "bench", "web"},
     "readme": {"recipe", "plan", "readme"},
     "footprint": {"recipe", "plan", "render", "footprint", "web"},
+    "provenance": {"provenance", "pieces"},
 }
 
 
