@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
@@ -132,7 +133,8 @@ def explain(
     entry = inventory.snapshot.entries[path]
     package = inventory.of(path)
     steps = tuple(_steps(inventory, path, recipe, hunks))
-    facts = [*_file(entry), *_layer(layer, recipe), *_package(inventory, package, path, recipe)]
+    told = _held(inventory, path) if entry.kind == "folder" else _package(inventory, package, path, recipe)
+    facts = [*_file(entry), *_layer(layer, recipe), *told]
     beyond = source_of(path) or (resolve(inventory.snapshot.entries, path) if entry.kind == "link" else "")
     if source_of(path):
         facts.append(
@@ -198,6 +200,18 @@ def _package(inventory: Inventory, package: Package | None, path: str, recipe: R
     if users:
         more = f" and {len(users) - NEEDED} more" if len(users) > NEEDED else ""
         yield "needed by", ", ".join(users[:NEEDED]) + more
+
+
+def _held(inventory: Inventory, path: str) -> Iterator[tuple[str, str]]:
+    """Yield whose the files below a folder are, those with the most files first."""
+    counted: Counter[str] = Counter()
+    for each, entry in inventory.snapshot.entries.items():
+        if entry.kind == "file" and each.startswith(path + "/"):
+            owner = inventory.of(each)
+            counted[f"{owner.kind} {owner.name}" if owner else "nobody"] += 1
+    shown = [f"{count} of {name}" for name, count in sorted(counted.items(), key=lambda item: (-item[1], item[0]))]
+    more = [f"and {len(shown) - NEEDED} others"] if len(shown) > NEEDED else []
+    yield "holds", ", ".join([*shown[:NEEDED], *more]) or "no file"
 
 
 def _origin(inventory: Inventory, package: Package) -> Iterator[tuple[str, str]]:

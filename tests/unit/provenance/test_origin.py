@@ -118,6 +118,18 @@ def test_locked_debian_byte_code_links_and_nobodys() -> None:
     assert facts(look("/srv/stray"))["package"].startswith("none")
 
 
+def test_whose_the_files_of_a_folder_are() -> None:
+    folders = {"srv": ("folder", ""), SITE: ("folder", ""), "empty": ("folder", "")}
+    whole = inventory(toy_files() | folders)
+
+    def held(path: str) -> str:
+        return dict(explain(whole, path, None, RECIPE, lambda _change, _path: ()).facts)["holds"]
+
+    assert held("/srv") == "2 of nobody"
+    assert held(f"/{SITE}") == "6 of python numbers, 6 of wheel mmtoy"
+    assert held("/empty") == "no file"
+
+
 def test_the_layer_and_what_it_hides() -> None:
     layer = Layer(number=3, count=5, digest="sha256:1", stage="env", instruction="RUN x", below=(1, 2))
     found = facts(look(f"/{SITE}/numbers.py", layer=layer))
