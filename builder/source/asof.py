@@ -61,9 +61,9 @@ def main(words: list[str]) -> None:
     """Print what a tree renders as JSON; words are the tree, the recipes, the templates and further recipes."""
     tree, shipped, templates, *extra = words
     sys.path.insert(0, tree)
-    import builder
+    from builder import paths
 
-    if not Path(builder.__file__ or "").resolve().is_relative_to(Path(tree).resolve()):
+    if not Path(paths.__file__).resolve().is_relative_to(Path(tree).resolve()):
         sys.exit("another drivebuild was imported than that of the commit")
     found = described(Path(shipped), Path(templates), map(Path, extra), json.load(sys.stdin))
     json.dump(found, sys.stdout)
