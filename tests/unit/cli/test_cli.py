@@ -52,7 +52,8 @@ def test_graph_in_three_forms() -> None:
     assert drivebuild("graph", "pivotnet").output.startswith("flowchart LR")
     assert drivebuild("graph", "pivotnet", "--dot").output.startswith("digraph")
     data = json.loads(drivebuild("graph", "pivotnet", "--json").output)
-    assert ["torch", "mmcv"] in data["edges"]
+    assert ["torch", "beside-torch"] in data["edges"]
+    assert ["beside-torch", "mmcv"] in data["edges"]
 
 
 @pytest.mark.parametrize(
