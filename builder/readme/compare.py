@@ -12,6 +12,8 @@ from builder.readme.recipe import Has
 __all__ = ["Moved", "against_recipe", "moved"]
 
 _ALIKE = 0.6
+_MANY = 10_000
+"""Pairs of commands that are held against each other; where there are more, nothing resembles anything."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,9 +117,10 @@ def _commands(old: list[Fact], new: list[Fact]) -> Iterator[Moved]:
 
 def _pairs(gone: list[Fact], come: list[Fact]) -> Iterator[tuple[Fact | None, Fact | None]]:
     """Yield what took whose place: a command that resembles the one before it is that one, changed."""
-    left = list(gone)
+    left, few = list(gone), len(gone) * len(come) <= _MANY
     for now in come:
-        scored = [(difflib.SequenceMatcher(a=was.key, b=now.key).ratio(), was) for was in left]
+        compared = left if few else []
+        scored = [(difflib.SequenceMatcher(a=was.key, b=now.key).ratio(), was) for was in compared]
         best, was = max(scored, key=lambda item: item[0], default=(0.0, None))
         if was is not None and best >= _ALIKE:
             left.remove(was)

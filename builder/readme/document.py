@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["INSTALL", "LARGEST", "Cell", "Document", "Fence", "Table", "read_document"]
 
 INSTALL = "install it: pip install 'drivebuild[drift]'"
-LARGEST = 2 << 20
-"""Bytes of a README; what is larger is none."""
+LARGEST = 1 << 18
+"""Bytes of a README, twenty times the longest one so far; what is larger is none."""
 _SHELLS = ("bash", "sh", "shell", "console", "shell-session", "zsh")
 _TREE = re.compile(r"[\u2500-\u257f]|^[\s|]*[|`+]--", re.MULTILINE)
 _COMMANDS = frozenset(

@@ -99,12 +99,12 @@ def _moving(command: Command) -> str:
 
 def _uncommitted(piece: tuple[Command, ...]) -> Iterator[Finding]:
     """Yield the clones of a piece of which no commit is checked out after it."""
+    checkouts = (("git", "checkout"), ("git", "reset"), ("git", "switch"))
+    last = max((number for number, command in enumerate(piece) if command.words[:2] in checkouts), default=-1)
     for number, command in enumerate(piece):
-        if command.words[:2] == ("git", "clone") and not clone_words(command.words[2:])[2]:
-            after = (other.words[:2] for other in piece[number + 1 :])
-            if not any(words in (("git", "checkout"), ("git", "reset"), ("git", "switch")) for words in after):
-                text = f"no commit of {clone_words(command.words[2:])[0]} is named: another day clones another one"
-                yield Finding("moving-branch", command.line, text)
+        if command.words[:2] == ("git", "clone") and not clone_words(command.words[2:])[2] and number > last:
+            text = f"no commit of {clone_words(command.words[2:])[0]} is named: another day clones another one"
+            yield Finding("moving-branch", command.line, text)
 
 
 def _broken(command: Command) -> str:

@@ -126,7 +126,7 @@ def test_what_cannot_be_had(site: tuple[str, ...], upstream: Repository, tmp_pat
     upstream.git("rm", "--quiet", README)
     upstream.commit()
     assert f"has no file {README}" in refused(drivebuild(*site), 5)
-    upstream.write(README, "x" * (3 << 20))
+    upstream.write(README, "x" * (300 << 10))
     upstream.commit()
     assert "which is no README" in refused(drivebuild(*site), 5)
     config = tmp_path / "nowhere.yaml"
@@ -138,7 +138,7 @@ def test_words_that_cannot_be_meant(tmp_path: Path) -> None:
     binary = tmp_path / "binary.md"
     binary.write_bytes(b"\xff\xfe")
     large = tmp_path / "large.md"
-    large.write_bytes(b"x" * (3 << 20))
+    large.write_bytes(b"x" * (300 << 10))
     for words, code, said in (
         (("drift", "streampeter"), 4, "'streampetr'"),
         (("drift", "streampetr", "--readme", "/nowhere/at/all"), 2, "No such file"),
