@@ -175,6 +175,9 @@ class BuildState:
             if step.stage:
                 self._order.setdefault(step.stage)
         if event.started is not None:
+            if step.error and not event.error and all(event.started > start for start in step.spans):
+                # Its cached result was gone when it was wanted, and BuildKit runs it after all.
+                step.error, step.cached = "", False
             self._span(step, event.started, event.completed)
         step.cached = step.cached or event.cached
         step.error = event.error or step.error

@@ -103,3 +103,20 @@ def test_what_is_no_stage_fails_without_one(name: str) -> None:
     state.apply(Vertex("d", name, started=1.0, completed=2.0, error="no such image"))
     assert state.failure is not None
     assert (state.failure.stage, state.failure.step) == ("", name)
+
+
+def test_a_step_whose_cached_result_is_gone_runs_after_all() -> None:
+    """A cache at its limit: BuildKit knew the key, missed the bytes, and says both (seen with 26.1)."""
+    state = BuildState(("wheel",))
+    name, gone = "[wheel 1/1] RUN make", "w5azpbda4r0hru42xgk5z4928: not found"
+    state.apply(Vertex("d0", "[internal] load build definition from Dockerfile", started=9.0, completed=9.5))
+    state.apply(Vertex("d1", name, started=10.0, completed=10.0, cached=True))
+    state.apply(Vertex("d1", name, started=10.0, completed=10.0, cached=True, error=gone))
+    assert states(state) == {"wheel": "failed"}
+    state.apply(Vertex("d1", name, started=11.0))
+    assert states(state) == {"wheel": "running"}
+    state.apply(Vertex("d1", name, started=11.0, completed=14.0))
+    state.finish("done")
+    assert states(state) == {"wheel": "done"}
+    assert state.views(20.0)[0].seconds == 3.0
+    assert state.failure is None
