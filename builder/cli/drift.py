@@ -58,6 +58,10 @@ def drift(
     newer = _given(readme) if readme else _upstream(settings, recipe, commit or "HEAD")
     older, missing = _followed(settings, recipe, pinned, store or settings.config().store, alone=readme is not None)
     has, new = recipe_has(catalog, recipe), _said(newer)
+    if not new.facts:
+        # Nothing that could differ: found equal, an empty file would be praised.
+        message = f"{newer.name}: says no version, command, package or result"
+        raise UsageError(message, hint=f"is it the README of {recipe.name}, in Markdown?")
     old = _said(older) if older else None
     old_findings = {(item.rule, item.text) for item in lint(old.pieces)} if old else set()
     findings = lint(new.pieces)
@@ -93,10 +97,12 @@ def _given(path: Path) -> _Text:
     from builder.readme.document import LARGEST
 
     try:
-        size = path.stat().st_size
-        if size > LARGEST:
-            raise UsageError(f"{path}: {size} bytes, which is no README")
-        return _Text(path.read_text(encoding="utf-8"), str(path))
+        # Not by the size that the disk tells: a device or a pipe has none and does not end.
+        with path.open("rb") as file:
+            content = file.read(LARGEST + 1)
+        if len(content) > LARGEST:
+            raise UsageError(f"{path}: more than {LARGEST >> 10} KiB, which is no README")
+        return _Text(content.decode(), str(path))
     except UnicodeDecodeError as error:
         raise UsageError(f"{path}: no text: it is not UTF-8") from error
     except OSError as error:

@@ -145,6 +145,8 @@ def test_words_that_cannot_be_meant(tmp_path: Path) -> None:
         (("drift", "streampetr", "--readme", str(tmp_path)), 2, "Is a directory"),
         (("drift", "streampetr", "--readme", str(binary)), 2, "not UTF-8"),
         (("drift", "streampetr", "--readme", str(large)), 2, "no README"),
+        (("drift", "streampetr", "--readme", "/dev/zero"), 2, "no README"),
+        (("drift", "streampetr", "--readme", "/dev/null"), 2, "says no version, command, package or result"),
         (("drift", "streampetr", "--readme", str(large), "--commit", "x"), 2, "both name"),
     ):
         assert said in refused(drivebuild(*words), code)
