@@ -95,6 +95,7 @@ def make(engine: Engine, tag: str, ops: Path, catalog: Catalog, templates: dict[
             "source": "src-ops",
             "path": "",
             "archive": "",
+            "pure": False,
             "python": "python",
             "cann_home": "",
             "cann_stage": "",

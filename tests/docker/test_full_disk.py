@@ -68,7 +68,7 @@ def test_the_disk_of_the_log_is_full(engine: Engine, tag: str, disk: Disk, monke
 
 def test_no_room_for_a_second_record(engine: Engine, tag: str, disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
     """The record of the build before stays whole."""
-    small = disk("16k")
+    small = disk("128k")
     monkeypatch.setenv("XDG_STATE_HOME", str(small))
     words = Choices(tag=tag)
     build(toy_plan(stage("toy")), "FROM scratch AS toy\n", words, runner=SystemRunner(), engine=engine)
