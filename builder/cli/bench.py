@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from builder.cli.main import Settings, app
-from builder.cli.options import AsJson, Platform
+from builder.cli.options import AsJson, ModelName, Platform
 from builder.errors import DrivebuildError, RunError, UsageError
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class Wish:
 @app.command()
 def bench(
     context: typer.Context,
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model's name; see `drivebuild list`.")],
+    model: ModelName,
     variants: Variants = "stock,lto",
     suite: SuiteName = "python",
     allocators: Allocators = "",

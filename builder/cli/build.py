@@ -32,6 +32,7 @@ from builder.cli.options import (
     AcceptBisheng,
     AcceptCann,
     Lto,
+    ModelName,
     Options,
     Pgo,
     Pins,
@@ -73,13 +74,11 @@ if TYPE_CHECKING:
     from builder.engine.state import BuildState
     from builder.plan.stage import Plan
 
-Model = Annotated[str, typer.Argument(metavar="MODEL", help="A model's name; see `drivebuild list`.")]
-
 
 @app.command()
 def image(
     context: typer.Context,
-    model: Model,
+    model: ModelName,
     lto: Lto = "",
     pgo: Pgo = "",
     variant: Variant = "",

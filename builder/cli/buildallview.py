@@ -6,7 +6,7 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import typer
 
@@ -31,15 +31,15 @@ IMAGE_STYLES = {
 SHOWN = 160
 
 
-class ManyView:
+class ManyView(Protocol):
     """Shows how all images are."""
 
     def update(self, views: tuple[ImageView, ...], now: float) -> None:
         """Show what has changed."""
-        raise NotImplementedError
 
     def close(self) -> None:
         """Leave the terminal as it was."""
+        return
 
 
 def make_many_view(progress: str, works: Sequence[Work]) -> ManyView:

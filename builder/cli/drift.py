@@ -10,7 +10,7 @@ import typer
 
 from builder.cli.driftview import Drifted, print_drift, print_drift_data
 from builder.cli.main import Settings, app
-from builder.cli.options import AsJson
+from builder.cli.options import AsJson, ModelName
 from builder.errors import DriftError, SourceError, UsageError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class _Text:
 @app.command()
 def drift(
     context: typer.Context,
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model's name; see `drivebuild list`.")],
+    model: ModelName,
     commit: Annotated[
         str, typer.Option("--commit", metavar="REV", help="Compare with the README there; the newest by default.")
     ] = "",

@@ -11,6 +11,7 @@ from builder.cli.options import (
     Architecture,
     AsJson,
     Lto,
+    ModelName,
     Options,
     Pgo,
     Pins,
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
     from builder.plan.stage import Plan
     from builder.recipe.types import Catalog, Model, Source
-
-Model_ = Annotated[str, typer.Argument(metavar="MODEL", help="A model's name; see `drivebuild list`.")]
 
 
 def print_json(data: Any) -> None:
@@ -74,7 +73,7 @@ def _summary(catalog: Catalog, model: Model) -> dict[str, Any]:
 
 
 @app.command()
-def show(context: typer.Context, model: Model_, as_json: AsJson = False) -> None:
+def show(context: typer.Context, model: ModelName, as_json: AsJson = False) -> None:
     """Show a model's pins, versions, licences, options, jobs and published results."""
     settings: Settings = context.obj
     catalog = settings.catalog()
@@ -175,7 +174,7 @@ def _plan(
 @app.command()
 def plan(
     context: typer.Context,
-    model: Model_,
+    model: ModelName,
     platform: Platform = "",
     lto: Lto = "",
     pgo: Pgo = "",
@@ -256,7 +255,7 @@ def _plan_data(made: Plan, shared: dict[str, tuple[str, ...]]) -> dict[str, Any]
 @app.command()
 def graph(
     context: typer.Context,
-    model: Model_,
+    model: ModelName,
     platform: Platform = "",
     lto: Lto = "",
     pgo: Pgo = "",

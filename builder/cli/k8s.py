@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from builder.cli.build import Model
 from builder.cli.main import Settings, app
-from builder.cli.options import Lto, Options, Pgo, Platform, Variant, parse_options, variant_of
+from builder.cli.options import Lto, ModelName, Options, Pgo, Platform, Variant, parse_options, variant_of
 from builder.errors import UsageError
 
 if TYPE_CHECKING:
@@ -76,7 +75,7 @@ NodeLabels = Annotated[
 @app.command()
 def k8s(
     context: typer.Context,
-    model: Model,
+    model: ModelName,
     job: Job,
     arguments: Arguments = None,
     nodes: Nodes = 1,

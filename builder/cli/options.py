@@ -17,6 +17,7 @@ __all__ = [
     "Architecture",
     "AsJson",
     "Lto",
+    "ModelName",
     "Options",
     "Pgo",
     "Pins",
@@ -64,6 +65,7 @@ Options = Annotated[
     list[str] | None,
     typer.Option("--option", metavar="NAME=CHOICE", help="A choice of a recipe's option; see `drivebuild show`."),
 ]
+ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="A model's name; see `drivebuild list`.")]
 Architecture = Annotated[
     str, typer.Option("--arch", metavar="A", help="x86_64 or aarch64: plan for that architecture, or say why not.")
 ]

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from builder.cli.build import Model
 from builder.cli.main import Settings, app
-from builder.cli.options import Lto, Pgo, Platform, Variant, variant_of
+from builder.cli.options import Lto, ModelName, Pgo, Platform, Variant, variant_of
 from builder.cli.order import make_order
 from builder.cli.start import attend, end_as, launch_job, make_scene, view_of
 
@@ -36,7 +35,7 @@ class Allocator(StrEnum):
 @app.command()
 def run(
     context: typer.Context,
-    model: Model,
+    model: ModelName,
     job: Annotated[str, typer.Argument(metavar="JOB", help="One of the model's jobs; `drivebuild show` lists them.")],
     arguments: Annotated[
         list[str] | None, typer.Argument(metavar="[-- ARGUMENT...]", help="Added to the job's command.")

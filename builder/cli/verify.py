@@ -11,6 +11,7 @@ from builder.cli.main import Settings, app
 from builder.cli.options import (
     AsJson,
     Lto,
+    ModelName,
     Options,
     Pgo,
     Pins,
@@ -36,7 +37,7 @@ SHOWN_PASSED = 20
 @app.command()
 def verify(
     context: typer.Context,
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model's name; see `drivebuild list`.")],
+    model: ModelName,
     lto: Lto = "",
     pgo: Pgo = "",
     variant: Variant = "",

@@ -19,6 +19,7 @@ from builder.cli.main import Settings, app
 from builder.cli.options import (
     AsJson,
     Lto,
+    ModelName,
     Options,
     Pgo,
     Pins,
@@ -45,13 +46,11 @@ if TYPE_CHECKING:
     from builder.engine.why import Answer
     from builder.plan.stage import Plan
 
-Model = Annotated[str, typer.Argument(metavar="MODEL", help="A model's name; see `drivebuild list`.")]
-
 
 @app.command()
 def why(
     context: typer.Context,
-    model: Model,
+    model: ModelName,
     platform: Platform = "",
     lto: Lto = "",
     pgo: Pgo = "",
