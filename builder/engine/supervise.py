@@ -32,6 +32,8 @@ ENGINE_PATIENCE = 90.0
 """Seconds an engine has to come back: a restart of one with many containers takes a while."""
 KILL_AFTER = 15.0
 """Seconds after a second signal: by then the job has killed its processes, or cannot."""
+APART = 1.5
+"""Seconds between two signals that the job is handed: it takes two of one second for one (`TWICE` of job_run.py)."""
 KEPT = 2000
 """Bytes of output that are kept for a job that leaves no result."""
 Feed = Callable[[bytes], None]
@@ -73,7 +75,7 @@ class Watcher:
         self._containers, self._name, self._folder = containers, name, folder
         self._feed, self._say = feed, say
         self._signals: list[int] = []
-        self._kill_at = 0.0
+        self._handed_at = self._again_at = self._kill_at = 0.0
         self._tail = b""
         self._last: Container | None = None
 
@@ -132,20 +134,26 @@ class Watcher:
     def _obey(self, signals: Signals) -> None:
         for number in signals.take():
             self._signals.append(number)
-            # A terminal that is gone is no reason for a job; it is one for who has no terminal any more to end it.
-            handed = signal.SIGTERM if number == signal.SIGHUP else number
             if len(self._signals) == 1:
                 self._say(f"{signal.Signals(number).name}: stopping the job; once more kills it")
-                self._containers.signal(self._name, handed)
+                self._hand_on(number)
+                self._handed_at = time.monotonic()
             elif len(self._signals) == 2:
                 self._say("killing the job")
-                self._containers.signal(self._name, handed)
-                self._kill_at = time.monotonic() + KILL_AFTER
+                self._again_at = max(time.monotonic(), self._handed_at + APART)
             else:
                 self._kill_at = time.monotonic()
+        if self._again_at and time.monotonic() >= self._again_at:
+            self._again_at = 0.0
+            self._hand_on(self._signals[1])
+            self._kill_at = self._kill_at or time.monotonic() + KILL_AFTER
         if self._kill_at and time.monotonic() >= self._kill_at:
             self._kill_at = 0.0
             self._containers.signal(self._name, signal.SIGKILL)
+
+    def _hand_on(self, number: int) -> None:
+        # A terminal that is gone is no reason for a job; it is one for who has no terminal any more to end it.
+        self._containers.signal(self._name, signal.SIGTERM if number == signal.SIGHUP else number)
 
     def _state(self, signals: Signals) -> Container | None:
         """Return the container, or None when it is gone; an engine that does not answer gets time to come back."""

@@ -163,6 +163,8 @@ class Watch:
                 opened = self._read(pipe)
             self._reap()
             if self.ending.status is not None and not descendants():
+                # The last one may have ended between the two lines above: how it ended is still to be learnt.
+                self._reap()
                 while opened and select.select([pipe], [], [], 0)[0]:
                     opened = self._read(pipe)
                 return
