@@ -13,7 +13,13 @@ from typing import Any
 
 from builder.recipe.checklog import model_log, model_references
 from builder.recipe.checkplatform import PLATFORM_RULES, toolchain_names, unknown
-from builder.recipe.checksystem import component_ways, model_allocator, platform_tcmalloc, system_allocators
+from builder.recipe.checksystem import (
+    component_ways,
+    model_allocator,
+    platform_tcmalloc,
+    system_allocators,
+    system_cross,
+)
 from builder.recipe.text import DataPath, Document, Mistake
 from builder.recipe.types import (
     Catalog,
@@ -56,6 +62,7 @@ def check(catalog: Catalog, found: Found, sources: Iterable[tuple[SourcesFile, D
     yield from _component_cycles(found)
     for named in found["systems"].values():
         yield from system_allocators(named.value, named.document)
+        yield from system_cross(named.value, named.document)
     for model in found["models"].values():
         yield from model_allocator(model.value, model.document)
         for model_rule in _MODEL_RULES:

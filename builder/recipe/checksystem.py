@@ -1,13 +1,14 @@
-"""Rules about allocators: what systems, platforms, components and models say of them fits together. Pure."""
+"""Rules about allocators and cross compilers: what the recipes say of them fits together. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from builder.recipe.suggest import one_of
 from builder.recipe.text import Document, Mistake
 from builder.recipe.types import Component, Model, Platform, Source, System
 
-__all__ = ["component_ways", "model_allocator", "platform_tcmalloc", "system_allocators"]
+__all__ = ["component_ways", "model_allocator", "platform_tcmalloc", "system_allocators", "system_cross"]
 
 
 def system_allocators(system: System, doc: Document) -> Iterator[Mistake]:
@@ -22,6 +23,25 @@ def system_allocators(system: System, doc: Document) -> Iterator[Mistake]:
             yield doc.mistake(path, f"tcmalloc_ways.{index}: {way!r} is there twice")
         if way == "package" and not system.tcmalloc:
             yield doc.mistake(path, f"tcmalloc_ways.{index}: no package is named", hint="name it with `tcmalloc:`")
+
+
+def system_cross(system: System, doc: Document) -> Iterator[Mistake]:
+    """Yield what a system says of its cross compilers that cannot be: apt's alone are used."""
+    cross = system.cross
+    if cross is None:
+        return
+    if system.manager != "apt":
+        message = f"cross: nothing is installed for another architecture with {system.manager}"
+        yield doc.mistake(("cross",), message, hint="leave it out, and say why with `no_cross:`")
+    if system.no_cross:
+        yield doc.mistake(("no_cross",), "no_cross: there is a `cross`", hint="leave one of them out")
+    if not cross.targets:
+        yield doc.mistake(("cross", "targets"), "cross.targets: none")
+    for index, name in enumerate(cross.python_libraries):
+        if name not in system.python_build:
+            path = ("cross", "python_libraries", index)
+            message = f"cross.python_libraries.{index}: {name!r} is not in python_build"
+            yield doc.mistake(path, message, hint=one_of(name, system.python_build))
 
 
 def platform_tcmalloc(platform: Platform, system: System | None, doc: Document) -> Iterator[Mistake]:

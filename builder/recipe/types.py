@@ -268,6 +268,26 @@ Step = Patch | Copy | Edit | Remove
 # --- systems, platforms --------------------------------------------------------------------------
 
 
+class CrossTarget(Noun, frozen=True, kw_only=True):
+    """What a machine of another architecture compiles with for this one."""
+
+    triplet: OsPackage
+    """What the names of the cross compiler's programs begin with: `aarch64-linux-gnu`."""
+    foreign: Name
+    """The distribution's name of the architecture, for `dpkg --add-architecture`: `arm64`."""
+    packages: tuple[OsPackage, ...]
+
+
+class Cross(Noun, frozen=True, kw_only=True):
+    """How a system compiles for another architecture, with the distribution's own cross compilers; apt only."""
+
+    packages: tuple[OsPackage, ...]
+    """What runs on the builder's own processor whatever the target, a compiler for that processor among it."""
+    python_libraries: tuple[OsPackage, ...]
+    """Those of `python_build` that are linked: the target's are installed beside the machine's own."""
+    targets: Mapping[Architecture, CrossTarget]
+
+
 class System(Noun, frozen=True, kw_only=True):
     """An operating system: its package manager, and what each role needs from it."""
 
@@ -288,6 +308,10 @@ class System(Noun, frozen=True, kw_only=True):
     jemalloc: tuple[OsPackage, ...] = ()
     """The distribution's package of libjemalloc; an image that has tcmalloc has it, too."""
     jemalloc_library: Mapping[Architecture, AbsolutePath] = field(default_factory=dict)
+    cross: Cross | None = None
+    """Without it whatever is compiled for another architecture is compiled under emulation."""
+    no_cross: Line = ""
+    """Why there is no `cross`: one sentence without its full stop, which a build for another architecture says."""
     note: Line = ""
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from builder.plan.bootstrap import bootstrap_words, import_words
+from builder.plan.cross import machine_image
 from builder.plan.optimise import PROFILE
 from builder.plan.stage import Plan, StageSpec
 from builder.render.dockerfile import render_header, render_stage, spaced
@@ -93,7 +94,7 @@ def _seen(stage: StageSpec) -> bytes:
 def _beside(plan: Plan, stage: StageSpec) -> Iterable[bytes]:
     """Yield what a stage is made from that its text does not say."""
     base = plan.platform.base
-    if base.bootstrap is not None and base.image == stage.base:
+    if base.bootstrap is not None and stage.base in (base.image, machine_image(plan.platform)):
         # Made on the spot and known by a name without digest: its recipe stands for it.
         yield msgspec.json.encode((bootstrap_words(base.bootstrap), import_words(base.bootstrap, "-", base.image)))
     if plan.profile and stage.name == PROFILE:

@@ -1,0 +1,159 @@
+"""The plan of an image for another processor than the builder's, in which what can be is cross-compiled. Pure.
+
+A stage that is cross-compiled keeps its name, its template and its inputs, so whoever asks a plan about it goes on
+working: it takes what the stage `<name>-cross` made on the builder's own processor, and checks it on the target's.
+What no cross compiler is used for runs as it is written, under emulation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from builder.plan.order import in_order
+from builder.plan.scope import PYTHON_STOCK
+from builder.plan.stage import Plan, StageSpec
+from builder.recipe.types import Architecture, Catalog, Cross, CrossTarget, Platform, System
+
+__all__ = ["CROSS_BASE", "CrossReport", "cross_built", "cross_report", "machine_image"]
+
+CROSS_BASE = "cross-base"
+"""The stage of the cross compiler, on the builder's own processor."""
+_SUFFIX = "-cross"
+_CROSSED = "crossed"
+"""The input that names the stage which a cross-compiled one takes its files from."""
+_GUESSED: Mapping[Architecture, str] = {"x86_64": "x86_64-pc-linux-gnu", "aarch64": "aarch64-unknown-linux-gnu"}
+"""What config.guess says on these machines: so what configure writes down is what it would there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CrossReport:
+    """How the stages of a plan are built for another processor."""
+
+    crossed: tuple[str, ...]
+    """Those that are compiled on the builder's own processor."""
+    emulated: Mapping[str, str]
+    """Those that compile under emulation, each with the reason why no cross compiler does it."""
+    reason: str = ""
+    """Why nothing at all is cross-compiled; '' where something is."""
+
+
+def machine_image(platform: Platform) -> str:
+    """Return the name by which a cross stage calls the platform's base image for the builder's own processor.
+
+    A registry's image has all architectures under one name. One that drivebuild makes itself has one only; a build
+    context of this name hands over the other.
+    """
+    base = platform.base
+    return f"{base.image}-build-machine" if base.bootstrap else base.image
+
+
+def cross_built(catalog: Catalog, plan: Plan, *, target: Architecture, machine: Architecture) -> Plan:
+    """Return the plan that compiles for `target` on a `machine`: unchanged where no cross compiler can be used."""
+    system = catalog.systems[plan.platform.system]
+    found = _cross(system, target, machine)
+    if found is None:
+        return plan
+    made = dict(_crossed(plan, *found, target))
+    if not made:
+        return plan
+    stages = {stage.name: stage for stage in _arranged(plan, system, *found, made)}
+    order = in_order({name: (stage.base, *stage.uses) for name, stage in stages.items()})
+    return replace(plan, stages=tuple(stages[name] for name in order))
+
+
+def cross_report(catalog: Catalog, plan: Plan, *, target: Architecture, machine: Architecture) -> CrossReport:
+    """Return which stages are cross-compiled for `target` on a `machine`, and which are emulated and why.
+
+    `plan` is one that `cross_built` returned, or one that it was not asked about: then all that compiles is emulated.
+    """
+    crossed = tuple(stage.name for stage in plan.stages if _CROSSED in stage.inputs)
+    emulated = dict(_emulated(plan, target)) if target != machine else {}
+    return CrossReport(
+        crossed=crossed,
+        emulated=emulated,
+        reason="" if crossed or target == machine else _why_not(catalog.systems[plan.platform.system], target),
+    )
+
+
+def _cross(system: System, target: Architecture, machine: Architecture) -> tuple[Cross, CrossTarget] | None:
+    if target == machine or system.cross is None or target not in system.cross.targets:
+        return None
+    return system.cross, system.cross.targets[target]
+
+
+def _why_not(system: System, target: Architecture) -> str:
+    if system.cross is None:
+        return f"no cross compiler of {system.title} is known ({system.no_cross or 'its recipe names none'})"
+    if target not in system.cross.targets:
+        return f"{system.title} has no cross compiler for {target}"
+    return "nothing of it can be cross-compiled, or it was not asked for"
+
+
+def _emulated(plan: Plan, target: Architecture) -> Iterator[tuple[str, str]]:
+    """Yield the stages that compile on the target's processor, and why."""
+    for stage in plan.stages:
+        if _CROSSED in stage.inputs:
+            continue
+        if stage.template == "python" and stage.inputs["variant"] == "lto":
+            yield stage.name, "its profile is taken by running it"
+        elif stage.template == "python" and stage.inputs["shared"]:
+            yield stage.name, "a shared libpython for CANN was never tried through a cross compiler"
+        elif stage.template in ("python", "tcmalloc"):
+            yield stage.name, "no cross compiler is used for it"
+        elif stage.template == "wheel":
+            yield stage.name, f"its build asks PyTorch how to compile, and that runs on {target} only"
+        elif stage.template in ("pytorch", "torch-npu"):
+            yield stage.name, f"its build runs what it has compiled, on {target}"
+
+
+def _crossed(
+    plan: Plan, cross: Cross, to: CrossTarget, target: Architecture
+) -> Iterator[tuple[str, tuple[StageSpec, StageSpec]]]:
+    """Yield by name the two stages that stand in for one: what compiles, and what takes it and checks it."""
+    for stage in plan.stages:
+        inputs = {**stage.inputs, "triplet": to.triplet, "host": _GUESSED[target]}
+        if stage.name == PYTHON_STOCK and stage.inputs["compiler"] == "gcc" and not stage.inputs["shared"]:
+            own = {"foreign": to.foreign, "packages": tuple(f"{name}:{to.foreign}" for name in cross.python_libraries)}
+            yield stage.name, _pair(stage, "python-cross", inputs | own)
+        elif stage.template == "tcmalloc":
+            yield stage.name, _pair(stage, "tcmalloc-cross", inputs)
+
+
+def _pair(stage: StageSpec, template: str, inputs: Mapping[str, object]) -> tuple[StageSpec, StageSpec]:
+    name = stage.name + _SUFFIX
+    uses = tuple(use for use in stage.uses if use.startswith("src-"))
+    makes = StageSpec(name=name, template=template, base=CROSS_BASE, inputs=inputs, uses=uses, minutes=stage.minutes)
+    takes = replace(stage, base="base", inputs={**stage.inputs, _CROSSED: name}, uses=(name,), minutes=1)
+    return makes, takes
+
+
+def _arranged(
+    plan: Plan, system: System, cross: Cross, to: CrossTarget, made: Mapping[str, tuple[StageSpec, StageSpec]]
+) -> Iterator[StageSpec]:
+    """Yield all stages that there are then, in any order."""
+    base = plan.platform.base
+    # A digest of a registry names all architectures of an image.
+    image = machine_image(plan.platform) + (f"@{base.digest}" if base.digest else "")
+    inputs = {"manager": system.manager, "packages": (*cross.packages, *to.packages), "triplet": to.triplet}
+    yield StageSpec(name=CROSS_BASE, template=CROSS_BASE, base=image, inputs=inputs, minutes=1)
+    moved = _only_for(plan, set(made))
+    for stage in plan.stages:
+        if stage.name in made:
+            yield from made[stage.name]
+        elif stage.name in moved:
+            # A source is the same for all: apt fetches it on the builder's own processor.
+            yield replace(stage, base=CROSS_BASE)
+        else:
+            yield stage
+
+
+def _only_for(plan: Plan, crossed: set[str]) -> set[str]:
+    """Return the sources from the distribution that only cross-compiled stages want."""
+    found = set()
+    for stage in plan.stages:
+        if stage.template == "source-debian":
+            users = {other.name for other in plan.stages if stage.name in (other.base, *other.uses)}
+            if users <= crossed:
+                found.add(stage.name)
+    return found
