@@ -70,6 +70,7 @@ def _values(catalog: Catalog, templates: Mapping[str, str]) -> dict[str, Any]:
             "jobs": "ci/gitlab-jobs.yml",
             "image": "debian:trixie",
             "engine": "docker:28-dind",
+            "proposals": "drivebuild-update",
         },
         "filter": filters,
         "trial": f"{filters} variant=stock".strip(),

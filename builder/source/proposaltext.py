@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
+from itertools import accumulate
 from typing import Any
 
 from builder.source.propose import Move, Proposal
@@ -16,7 +17,8 @@ from builder.source.propose import Move, Proposal
 __all__ = ["LIMIT", "markdown", "plain_data", "title"]
 
 LIMIT = 60_000
-"""Characters of a body: services cut or refuse longer ones (GitHub has 65,536)."""
+"""Of a body: services cut or refuse longer ones. GitHub has 65,536 characters; GitLab takes it as an option of a push,
+which is one line of no more bytes, with a line's end as two."""
 _DETAILS = (30, 10, 3, 0)
 """Commits of a log, and lines of a list, that are shown: the most that fit."""
 
@@ -36,16 +38,22 @@ def plain_data(proposal: Proposal, written: Iterable[str]) -> dict[str, Any]:
 
 
 def markdown(proposal: Proposal, *, limit: int = LIMIT) -> str:
-    """Return the body; logs are cut until it fits in `limit` characters."""
+    """Return the body; logs are cut until it fits in `limit` bytes, with a line's end as two."""
     text = ""
     for most in _DETAILS:
         text = "\n".join(_lines(proposal, most)) + "\n"
-        if len(text) <= limit:
+        if _size(text) <= limit:
             return text
     # The lists are what is left: whoever reads this needs the command anyway.
-    cut = text[: limit - 200].rpartition("\n")[0]
+    lines = text.split("\n")
+    sizes = accumulate(_size(f"{line}\n") for line in lines)
+    cut = "\n".join(line for line, size in zip(lines, sizes, strict=True) if size <= limit - 200)
     fence = max((run for run in re.findall(r"^`{3,}", cut, re.MULTILINE)), key=len, default="```")
     return f"{cut}\n{fence}\n\nThe rest is too long for a pull request: `drivebuild lock --update` shows all of it.\n"
+
+
+def _size(text: str) -> int:
+    return len(text.encode()) + text.count("\n")
 
 
 def _lines(proposal: Proposal, most: int) -> Iterator[str]:

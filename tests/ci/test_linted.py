@@ -93,9 +93,10 @@ def test_what_is_not_rendered_pins_the_same_actions() -> None:
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
 def test_a_script_is_sound(path: Path) -> None:
     text = path.read_text()
-    if path.name.startswith("plan-"):
-        # The end of planning, one for each service.
-        text = (path.parent / "plan.sh").read_text() + text
+    begin, dash, _ = path.stem.partition("-")
+    if dash and begin in ("plan", "open"):
+        # The end of a step, one for each service.
+        text = (path.parent / f"{begin}.sh").read_text() + text
     done = tool("shellcheck", "--shell=bash", "--external-sources", "-", stdin=text)
     assert done.returncode == 0, done.stdout
 

@@ -45,10 +45,10 @@ class Site:
         path.write_text(f"#!/usr/bin/env bash\n{note}\n{body}\n")
         path.chmod(0o755)
 
-    def run(self, script: str, **env: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *scripts: str, **env: str) -> subprocess.CompletedProcess[str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("DRIVEBUILD_", "GITHUB_"))}
         environment = {**kept, "PATH": f"{self.bin}{os.pathsep}{os.environ['PATH']}", **env}
-        command = ("bash", str(SCRIPTS / f"{script}.sh"))
+        command = ("bash", "-c", "".join((SCRIPTS / f"{script}.sh").read_text() for script in scripts))
         return subprocess.run(
             command, cwd=self.folder, env=environment, input="", capture_output=True, text=True, check=False
         )
@@ -285,7 +285,7 @@ def test_a_pull_request_is_opened_or_renewed(site: Site, tmp_path: Path, open_no
     clone, origin = proposed(tmp_path, "builder/recipes/sources.yaml")
     site.stand_in("gh", f'case "$2" in list) echo {open_now} ;; esac')
     site.folder = clone.folder
-    done = site.run("open", **OPEN)
+    done = site.run("open", "open-github", **OPEN)
     assert done.returncode == 0, done.stderr
     assert origin.git("show", "drivebuild/update:builder/recipes/sources.yaml") == "new"
     assert origin.git("log", "-1", "--format=%s|%an", "drivebuild/update") == 'Update "1" $(commit)|A'
@@ -301,7 +301,7 @@ def test_a_change_of_anything_else_is_refused(site: Site, tmp_path: Path, path: 
     clone, origin = proposed(tmp_path, path)
     site.stand_in("gh")
     site.folder = clone.folder
-    done = site.run("open", **OPEN)
+    done = site.run("open", "open-github", **OPEN)
     assert done.returncode == 1
     assert path in done.stdout
     assert site.calls == []

@@ -396,4 +396,7 @@ def test_a_body_fits_where_it_goes() -> None:
     # Even what cannot be cut any shorter ends in time, and says so.
     huge = markdown(Proposal(moves=moves, diff="+x\n" * LIMIT))
     assert len(huge) <= LIMIT
+    # A push option of GitLab's is bytes, with a line's end as two.
+    wide = markdown(Proposal(moves=moves, diff="+漢\n" * LIMIT))
+    assert len(wide.replace("\n", "\\n").encode()) <= LIMIT
     assert "shows all of it" in huge
