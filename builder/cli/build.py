@@ -27,6 +27,7 @@ from builder.cli.building import (
 )
 from builder.cli.buildview import print_dry_run, print_forecast, print_json_record, print_record
 from builder.cli.compilecache import CompileCache, compiled_before, parsed
+from builder.cli.foreign import ForArchitecture, NoCross, ensure_bases, for_architecture
 from builder.cli.main import Settings, app
 from builder.cli.options import (
     AcceptBisheng,
@@ -41,6 +42,7 @@ from builder.cli.options import (
     Toolchain,
     Variant,
     accepted,
+    known_architecture,
     parse_options,
     parse_pins,
     variant_of,
@@ -97,6 +99,8 @@ def image(
     ] = False,
     pin: Pins = None,
     toolchain: Toolchain = "",
+    arch: ForArchitecture = "",
+    no_cross: NoCross = False,
     profile: Profile = "",
     store: Stored = None,
     offline: Offline = False,
@@ -121,8 +125,18 @@ def image(
     check_progress(progress)
     chosen = variant_of(variant, lto=lto, pgo=pgo)
     options, pins = parse_options(option), parse_pins(pin)
-    plan = settings.plan(model, platform=platform, variant=chosen, options=options, pinned=pins, toolchain=toolchain)
+    plan = settings.plan(
+        model,
+        platform=platform,
+        variant=chosen,
+        options=options,
+        architecture=known_architecture(arch) if arch else "",
+        pinned=pins,
+        toolchain=toolchain,
+    )
     plan, profiled = with_profile(settings, plan, profile, until=until)
+    cross = not (no_cross or offline)  # no store has the packages of cross compilers
+    plan = for_architecture(settings, plan, arch, builder=builder, cross=cross, quiet=progress == "json")
     words = Words(
         until=until,
         tag=tag,
@@ -136,6 +150,7 @@ def image(
         no_cache=no_cache,
         progress=progress,
         compile_cache=parsed(compile_cache, offline=offline, no_cache=no_cache),
+        no_cross=no_cross,
     )
     delivery = delivery_of(
         push=push,
@@ -184,9 +199,7 @@ def _for_dry_run(
 def _build(
     settings: Settings, plan: Plan, dockerfile: str, choices: Choices, words: Words, delivery: Delivery
 ) -> Delivered:
-    from builder.cli.live import Say
     from builder.cli.supply import supplied
-    from builder.engine.base import ensure_base
     from builder.engine.build import build, check_arguments, default_tag, target_of
     from builder.engine.buildlock import alone_with
     from builder.engine.compilecache import Folder
@@ -206,8 +219,7 @@ def _build(
     alone = alone_with(choices.tag or default_tag(plan, choices.until), _say_waiting)
     with ends_like_ctrl_c(), alone, supplied(settings, plan, wanted, engine=engine, runner=runner) as supply:
         if not choices.offline:
-            mirror = settings.network().mirror_of(plan.platform.system)
-            ensure_base(plan.platform, engine=engine, runner=runner, say=Say(quiet=quiet), mirror=mirror)
+            ensure_bases(settings, plan, quiet=quiet)
         way = Way(runner=runner, engine=engine, say=lambda line: typer.echo(line, err=quiet))
         siblings = siblings_of(settings, plan) if delivery.cache_from else ()
         given, cache_to = prepared(plan, supplied_with(choices, supply), delivery, way=way, siblings=siblings)
@@ -254,21 +266,26 @@ def base(
     context: typer.Context,
     platform: Annotated[str, typer.Argument(metavar="PLATFORM", help="A platform whose base drivebuild makes itself.")],
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Make it again, with today's packages.")] = False,
+    arch: Annotated[str, typer.Option("--arch", metavar="A", help="For x86_64 or aarch64 under emulation.")] = "",
 ) -> None:
     """Make a platform's base image from the distribution's packages."""
     from builder.cli.live import Say
     from builder.engine.base import ensure_base, make_base
     from builder.engine.host import connect
     from builder.engine.process import SystemRunner
+    from builder.plan.bootstrap import foreign_base
     from builder.plan.make import known
 
     settings: Settings = context.obj
     wanted = known(settings.catalog().platforms, platform, "platform")
     engine, runner, say = connect(), SystemRunner(), Say()
     mirror = settings.network().mirror_of(wanted.system)
+    foreign = known_architecture(arch) if arch else ""
+    foreign = "" if foreign == engine.facts().architecture else foreign
     if rebuild or wanted.base.bootstrap is None:
-        make_base(wanted, runner=runner, say=say, mirror=mirror)
+        make_base(wanted, runner=runner, say=say, mirror=mirror, architecture=foreign)
         made = True
     else:
-        made = ensure_base(wanted, engine=engine, runner=runner, say=say, mirror=mirror)
-    typer.echo(f"{wanted.base.image} {'made' if made else 'is there already; --rebuild makes it again'}")
+        made = ensure_base(wanted, engine=engine, runner=runner, say=say, mirror=mirror, architecture=foreign)
+    image = foreign_base(wanted.base.image, foreign) if foreign else wanted.base.image
+    typer.echo(f"{image} {'made' if made else 'is there already; --rebuild makes it again'}")

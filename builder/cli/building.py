@@ -85,6 +85,7 @@ class Words:
     progress: str
     compile_cache: Folder | Server | None = None
     push: str = ""
+    no_cross: bool = False
 
 
 def choices_of(settings: Settings, plan: Plan, words: Words) -> Choices:
@@ -105,6 +106,7 @@ def choices_of(settings: Settings, plan: Plan, words: Words) -> Choices:
         offline=words.offline,
         retry=_retry(plan, settings, words),
         asked=asked_of(plan),
+        target=plan.foreign,
     )
 
 
@@ -169,6 +171,7 @@ def _retry(plan: Plan, settings: Settings, given: Words) -> str:
     if given.compile_cache:
         words += ["--compile-cache", given.compile_cache.shown]
     words += ["--offline"] if given.offline else []
+    words += ["--no-cross"] if given.no_cross else []
     words += [f"--accept-{name}-eula" for name in given.agreements]
     for flag, texts in (("--source", given.sources), ("--build-arg", given.arguments)):
         for text in texts or ():

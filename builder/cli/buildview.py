@@ -62,7 +62,6 @@ def print_record(record: BuildRecord) -> None:
 
 def foretold_line(plan: Plan, choices: Choices, forecast: Forecast) -> str:
     """Return what a build will run, before it begins."""
-    from builder.engine.timings import read_timings
     from builder.fleet.words import human_seconds
 
     if forecast.predicted is None:
@@ -70,19 +69,30 @@ def foretold_line(plan: Plan, choices: Choices, forecast: Forecast) -> str:
     works = sum(forecast.keys[name].works for name in forecast.stages)
     if not forecast.predicted:
         return f"forecast: none of {works} stages runs"
-    timings, digests = read_timings(), choices.asked.digests
-    took = [
-        timings.seconds(
-            digests.get(name, ""), platform=plan.platform.name, stage=name, architecture=forecast.architecture
-        )
-        for name in forecast.predicted
-    ]
+    took = [_foretold_seconds(plan, choices, forecast, name) for name in forecast.predicted]
     known = [seconds for seconds in took if seconds is not None]
     text = f"forecast: {len(took)} of {works} stages run"
     text += f", {human_seconds(sum(known))} by past builds" if known else ""
     unknown = len(took) - len(known)
     text += f", without {unknown} that none has timed" if known and unknown else ""
     return f"{text}: {', '.join(forecast.predicted)}"
+
+
+def _foretold_seconds(plan: Plan, choices: Choices, forecast: Forecast, name: str) -> float | None:
+    """Return what a stage took when it last ran; emulated for the first time, what its native time lets expect."""
+    from builder.engine.foreign import SLOWER
+    from builder.engine.timings import ran_on, read_timings
+    from builder.plan.cross import CROSS_BASE
+
+    timings, digest, platform = read_timings(), choices.asked.digests.get(name, ""), plan.platform.name
+    where = ran_on(forecast.architecture, forecast.machine)
+    known = timings.seconds(digest, platform=platform, stage=name, architecture=where)
+    if known is not None or not forecast.machine:
+        return known
+    native = timings.seconds(digest, platform=platform, stage=name, architecture=forecast.machine)
+    # A stage of the builder's own processor, or one that only takes what such a stage has made.
+    crossed = CROSS_BASE in plan.closure(name)[:-1] and plan.needs(name)[0] in (CROSS_BASE, "base")
+    return native if native is None or crossed else native * SLOWER
 
 
 def print_forecast(plan: Plan, choices: Choices, forecast: Forecast, *, as_json: bool) -> None:

@@ -155,15 +155,16 @@ def machine() -> str:
 
 
 def known_architecture(name: str) -> ArchitectureName:
-    """Return an architecture that recipes know.
+    """Return an architecture that recipes know; BuildKit's names of them, amd64 and arm64, are understood.
 
     Raises:
         UsageError: for any other word.
     """
+    from builder.plan.stage import TARGETS
     from builder.recipe.suggest import one_of
 
     architectures: tuple[ArchitectureName, ...] = ("x86_64", "aarch64")
     for architecture in architectures:
-        if name == architecture:
+        if name in (architecture, TARGETS[architecture]):
             return architecture
     raise UsageError(f"--arch: there is no architecture {name!r}", hint=one_of(name, architectures))

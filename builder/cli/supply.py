@@ -59,10 +59,12 @@ def supplied(settings: Settings, plan: Plan, wanted: Wanted, *, engine: Engine, 
         UsageError: for `--offline` without a store, and for what only the user may download or install, without a yes.
         SourceError: naming all that the store lacks, or that could not be fetched.
     """
+    from builder.engine.foreign import own_bases
     from builder.engine.leftover import temporary_folder
     from builder.engine.secrets import secret_files
 
-    agreements = _agreements(settings, plan, wanted, engine.facts().architecture)
+    architecture = plan.foreign or engine.facts().architecture
+    agreements = _agreements(settings, plan, wanted, architecture)
     if _has_installers(plan):
         # Installing accepts it again, whoever brought the installers.
         _check_licences(agreements, wanted)
@@ -74,6 +76,7 @@ def supplied(settings: Settings, plan: Plan, wanted: Wanted, *, engine: Engine, 
     mirror = network.registry(image)
     if mirror != image and not wanted.offline:
         images = ((image, mirror),)
+    images = (*images, *(pair for pair in own_bases(plan) if pair[0] not in dict(images)))
     asked = sorted({agreement.name for agreement in agreements.values()} & set(wanted.agreements))
     with temporary_folder("drivebuild-secrets-") as folder:
         secrets = secret_files(
@@ -82,7 +85,7 @@ def supplied(settings: Settings, plan: Plan, wanted: Wanted, *, engine: Engine, 
             folder,
             system=settings.catalog().systems[plan.platform.system],
             suite=plan.platform.base.bootstrap.suite if plan.platform.base.bootstrap else "",
-            architecture=engine.facts().architecture,
+            architecture=architecture,
         )
         yield Supply(
             contexts=contexts,
@@ -119,11 +122,12 @@ def _contexts(
 
     With them comes what stands for base images.
     """
+    from builder.engine.foreign import own_bases
     from builder.source.contexts import make_contexts
     from builder.source.store import Store
 
     root = wanted.store or settings.config().store
-    needs = tuple(_build_needs(settings, plan, wanted, engine.facts().architecture))
+    needs = tuple(_build_needs(settings, plan, wanted, plan.foreign or engine.facts().architecture))
     _check_submodules(settings, (need for need in needs if wanted.offline or root or _mirrored(need, network)))
     if wanted.offline:
         if root is None:
@@ -138,7 +142,8 @@ def _contexts(
             return (), ()
         store = Store.make(root or _own_store())
         _fetch(needs, store, network, runner, wanted)
-    images = _base_images(needs, store, offline=wanted.offline, engine=engine, runner=runner)
+    names = dict(own_bases(plan))
+    images = _base_images(needs, store, names, offline=wanted.offline, engine=engine, runner=runner)
     folder = _context_folder(store)
     made = make_contexts((need for need in needs if need.stage), store, runner, folder=folder)
     return tuple((context.stage, context.folder) for context in made), images
@@ -216,9 +221,11 @@ def _check_complete(needs: tuple[Need, ...], store: Store) -> None:
 
 
 def _base_images(
-    needs: tuple[Need, ...], store: Store, *, offline: bool, engine: Engine, runner: Runner
+    needs: tuple[Need, ...], store: Store, names: Mapping[str, str], *, offline: bool, engine: Engine, runner: Runner
 ) -> tuple[tuple[str, str], ...]:
     """Give the engine the base image of the store where it has none; return what stands for one that it has.
+
+    `names` has those that the engine knows by another name.
 
     With another root below it an image is another one, so an offline build takes the store's in any case: under a
     name of its own, because the engine's may be in use. An online build says that they differ.
@@ -231,36 +238,38 @@ def _base_images(
         entry = store.find(need.key) if isinstance(need, ImageNeed) else None
         if not isinstance(need, ImageNeed) or entry is None:
             continue
-        there = engine.image(need.image)
+        name = names.get(need.image, need.image)
+        foreign = need.architecture if name != need.image else ""
+        there = engine.image(name)
         layers = layers_of(entry, store.object(entry))
         if there is None:
-            typer.echo(f"base image {need.image}: from the store")
-            _load(need, entry, store, need.image, runner)
+            typer.echo(f"base image {name}: from the store")
+            _load(need, entry, store, name, runner, foreign)
         elif there.layers != layers and offline:
-            own = f"{need.image}-{layers[0].removeprefix('sha256:')[:12]}"
-            typer.echo(f"base image {need.image}: the engine has another one; the store's is used, as {own}")
+            own = f"{name}-{layers[0].removeprefix('sha256:')[:12]}"
+            typer.echo(f"base image {name}: the engine has another one; the store's is used, as {own}")
             if engine.image(own) is None:
-                _load(need, entry, store, own, runner)
+                _load(need, entry, store, own, runner, foreign)
                 # `docker load` gives an image the name it was saved under, too.
-                _docker(runner, "tag", there.id, need.image)
+                _docker(runner, "tag", there.id, name)
             found.append((need.image, own))
         elif there.layers != layers:
             message = (
-                f"warning: base image {need.image}: the engine's is not the store's, and this build takes the engine's;"
-                f" an offline build will not be the same. After `docker image rm {need.image}` both take the store's"
+                f"warning: base image {name}: the engine's is not the store's, and this build takes the engine's;"
+                f" an offline build will not be the same. After `docker image rm {name}` both take the store's"
             )
             typer.echo(message, err=True)
     return tuple(found)
 
 
-def _load(need: ImageNeed, entry: Entry, store: Store, name: str, runner: Runner) -> None:
-    """Make an image of a stored base, under a name."""
+def _load(need: ImageNeed, entry: Entry, store: Store, name: str, runner: Runner, foreign: str) -> None:
+    """Make an image of a stored base, under a name; `foreign`: its architecture, where that is not the engine's."""
     from builder.plan.bootstrap import import_words
     from builder.source.images import IMPORT
 
     path = str(store.object(entry))
     if entry.note == IMPORT and need.bootstrap:
-        _docker(runner, *import_words(need.bootstrap, path, name)[1:])
+        _docker(runner, *import_words(need.bootstrap, path, name, foreign)[1:])
         return
     _docker(runner, "load", "--input", path)
     _docker(runner, "tag", entry.note.partition("; ")[2], name)

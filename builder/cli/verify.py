@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from builder.cli.foreign import verified_plan
 from builder.cli.main import Settings, app
 from builder.cli.options import (
     AsJson,
@@ -45,6 +46,9 @@ def verify(
     option: Options = None,
     pin: Pins = None,
     toolchain: Toolchain = "",
+    arch: Annotated[
+        str, typer.Option("--arch", metavar="A", help="The architecture the image was built for, where it is another.")
+    ] = "",
     until: Annotated[str, typer.Option("--until", metavar="STAGE", help="The stage the image was built until.")] = "",
     tag: Annotated[str, typer.Option("--tag", metavar="T", help="The name given to the image when it was built.")] = "",
     as_json: AsJson = False,
@@ -65,6 +69,7 @@ def verify(
         pinned=parse_pins(pin),
         toolchain=toolchain,
     )
+    plan = verified_plan(plan, arch)
     name = tag or default_tag(plan, until)
     checks: list[Check] = []
     for group in _checks(settings, plan, tag=name, until=until):
@@ -98,13 +103,14 @@ def summary(checks: list[Check]) -> str:
 def _checks(settings: Settings, plan: Plan, *, tag: str, until: str) -> Iterator[tuple[Check, ...]]:
     from builder import paths
     from builder.engine.build import target_of
+    from builder.engine.foreign import own_bases
     from builder.engine.host import connect
     from builder.engine.hygiene import look_from_outside
     from builder.engine.process import SystemRunner
     from builder.engine.verify import expectations, probes, run_probe
 
     engine, target = connect(), target_of(plan, until)
-    base = engine.image(plan.platform.base.image)
+    base = engine.image(dict(own_bases(plan)).get(plan.platform.base.image, plan.platform.base.image))
     labels = next(stage.inputs["labels"] for stage in plan.stages if stage.name == "image") if target == "image" else {}
     yield look_from_outside(engine, tag, labels=labels, base_layers=len(base.layers) if base else 0)
     expect = expectations(plan, settings.catalog(), target=target)

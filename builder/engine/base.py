@@ -9,7 +9,7 @@ from collections.abc import Callable
 from builder.engine.host import Engine
 from builder.engine.process import Argv, CommandMissingError, Runner
 from builder.errors import BuildError, UsageError
-from builder.plan.bootstrap import MARK, bootstrap_mark, bootstrap_words, import_words
+from builder.plan.bootstrap import MARK, bootstrap_mark, bootstrap_words, foreign_base, import_words
 from builder.recipe.types import Bootstrap, Platform
 
 __all__ = ["base_commands", "ensure_base", "make_base"]
@@ -17,21 +17,29 @@ __all__ = ["base_commands", "ensure_base", "make_base"]
 Say = Callable[[str], None]
 """Is told what the bootstrap is doing; an empty line means that some time passed."""
 
+FOREIGN = "a foreign architecture needs qemu-user-static and arch-test, registered with binfmt_misc"
 CLOCK = {"SOURCE_DATE_EPOCH": "1609459200"}
 """mmdebstrap clamps all times to it and leaves out logs and caches: the same packages give the same layer."""
 
 
-def base_commands(bootstrap: Bootstrap, image: str, mirror: str = "") -> tuple[Argv, Argv]:
-    """Return the two commands whose pipe makes the image. Without a mirror mmdebstrap asks its default."""
-    first: Argv = bootstrap_words(bootstrap)
+def base_commands(bootstrap: Bootstrap, image: str, mirror: str = "", architecture: str = "") -> tuple[Argv, Argv]:
+    """Return the two commands whose pipe makes the image. Without a mirror mmdebstrap asks its default.
+
+    With an architecture that is not this machine's own, the packages' scripts run under emulation.
+    """
+    first: Argv = bootstrap_words(bootstrap, architecture)
     if mirror:
         # `-`: the image is standard output.
         first = (*first, "-", mirror)
-    return first, import_words(bootstrap, "-", image)
+    return first, import_words(bootstrap, "-", image, architecture)
 
 
-def ensure_base(platform: Platform, *, engine: Engine, runner: Runner, say: Say, mirror: str = "") -> bool:
+def ensure_base(
+    platform: Platform, *, engine: Engine, runner: Runner, say: Say, mirror: str = "", architecture: str = ""
+) -> bool:
     """Make the base image where drivebuild makes it and it is not there, or not so made; return whether it was made.
+
+    For an architecture that is not the engine's own it gets a name of its own: `foreign_base`.
 
     Raises:
         BuildError: when it cannot be made.
@@ -39,17 +47,18 @@ def ensure_base(platform: Platform, *, engine: Engine, runner: Runner, say: Say,
     bootstrap = platform.base.bootstrap
     if bootstrap is None:
         return False
-    there = engine.image(platform.base.image)
+    image = foreign_base(platform.base.image, architecture) if architecture else platform.base.image
+    there = engine.image(image)
     if there:
         labels = there.config.get("Labels") or {}
         if labels.get(MARK) == bootstrap_mark(bootstrap):
             return False
-        say(f"{platform.base.image} was made in another way than {platform.name} says now: it is made again")
-    make_base(platform, runner=runner, say=say, mirror=mirror)
+        say(f"{image} was made in another way than {platform.name} says now: it is made again")
+    make_base(platform, runner=runner, say=say, mirror=mirror, architecture=architecture)
     return True
 
 
-def make_base(platform: Platform, *, runner: Runner, say: Say, mirror: str = "") -> None:
+def make_base(platform: Platform, *, runner: Runner, say: Say, mirror: str = "", architecture: str = "") -> None:
     """Make the platform's base image, over an older one.
 
     Raises:
@@ -60,7 +69,8 @@ def make_base(platform: Platform, *, runner: Runner, say: Say, mirror: str = "")
     if bootstrap is None:
         message = f"the base image of {platform.name} comes from a registry: {platform.base.image}"
         raise UsageError(message, hint=f"`docker pull {platform.base.image}`; a build pulls it by itself")
-    first, second = base_commands(bootstrap, platform.base.image, mirror)
+    image = foreign_base(platform.base.image, architecture) if architecture else platform.base.image
+    first, second = base_commands(bootstrap, image, mirror, architecture)
     clock = " ".join(f"{name}={value}" for name, value in CLOCK.items())
     say(f"{clock} {shlex.join(first)} | {shlex.join(second)}")
     tail = _Tail(say)
@@ -70,9 +80,15 @@ def make_base(platform: Platform, *, runner: Runner, say: Say, mirror: str = "")
         hint = "apt-get install mmdebstrap" if error.program == "mmdebstrap" else "install docker"
         raise BuildError(error.message, hint=hint) from error
     if made.code != 0:
-        raise BuildError(_failed("mmdebstrap", made.code, made.complaint), hint=_hint(made.complaint))
+        hint = FOREIGN if architecture and _unable_to_run(made.complaint) else _hint(made.complaint)
+        raise BuildError(_failed("mmdebstrap", made.code, made.complaint), hint=hint)
     if imported.code != 0:
         raise BuildError(_failed("docker import", imported.code, imported.complaint))
+
+
+def _unable_to_run(complaint: str) -> bool:
+    words = ("arch-test", "cannot be executed", "Exec format error", "binfmt", "qemu")
+    return any(word in complaint for word in words)
 
 
 class _Tail:

@@ -225,8 +225,10 @@ def _check_architecture(plan: Plan, choices: Choices, facts: Facts) -> None:
         names = ", ".join(plan.architectures)
         what = plan.toolchain if found in plan.platform.architectures else plan.platform.name
         where = f"builder {choices.builder.name} is" if choices.builder else "the engine here is"
+        where = "asked for is" if choices.target else where
         message = f"{what} exists for {names}; {where} {found}"
-        raise BuildError(message, hint="build on a machine of that architecture")
+        other = next(iter(plan.architectures), "")
+        raise BuildError(message, hint=f"build on a machine of that architecture, or emulated: --arch {other}")
 
 
 def _metadata(folder: Path) -> Mapping[str, object]:

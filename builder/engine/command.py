@@ -19,7 +19,7 @@ from builder.engine.snapshot import Asked
 from builder.engine.target import default_tag, target_of
 from builder.engine.trust import CaBundle
 from builder.errors import BuildError, UsageError
-from builder.plan.stage import Plan
+from builder.plan.stage import TARGETS, Plan
 from builder.recipe.suggest import one_of
 
 __all__ = [
@@ -69,6 +69,8 @@ class Choices:
     """Whether the result becomes an image of the engine; else it stays in the builder's cache, for a push."""
     cache_from: tuple[str, ...] = ()
     """BuildKit's words for caches to read."""
+    target: str = ""
+    """The architecture to build for, as recipes spell it, where it is not the builder's own."""
     context: Path | None = None
     """An empty folder in place of a temporary one: buildx's Kubernetes driver chooses a pod by the context's path."""
 
@@ -78,7 +80,11 @@ class Choices:
         return self.builder is not None and self.builder.elsewhere
 
     def architecture(self, facts: Facts) -> str:
-        """Return what is built for: the builder's own, or that of the engine, which every other thing follows."""
+        """Return what is built for: the builder's own unless another was asked for."""
+        return self.target or self.machine(facts)
+
+    def machine(self, facts: Facts) -> str:
+        """Return the builder's own architecture: of the engine, where its own BuildKit builds."""
         return next(iter(self.builder.architectures), "") if self.builder and self.elsewhere else facts.architecture
 
 
@@ -106,6 +112,7 @@ def build_command(
     """
     words = ["docker", "buildx", "build", "--progress=rawjson"]
     words += ["--builder", choices.builder.name] if choices.builder else []
+    words += ["--platform", f"linux/{TARGETS[choices.target]}"] if choices.target else []
     if output or not choices.load:
         words += ["--output", output or "type=cacheonly"]
     else:

@@ -13,6 +13,7 @@ from builder.engine.build import StageFailedError
 from builder.engine.builders import base_layout, chosen_builder, find_builder
 from builder.engine.command import Choices, target_of
 from builder.engine.folders import cache_folder, make_folder
+from builder.engine.foreign import own_bases
 from builder.engine.host import Facts
 from builder.engine.push import Pushed, Way, check_export, export_cache, push, pushed_name
 from builder.engine.record import BuildRecord
@@ -112,15 +113,18 @@ def _with_layouts(plan: Plan, choices: Choices, way: Way) -> Choices:
     """Hand over the images that only the engine has: a base that drivebuild made, and with --offline any base."""
     base = plan.platform.base
     wanted = plan.closure(target_of(plan, choices.until))
-    used = any(stage.base.startswith(base.image) for stage in plan.stages if stage.name in wanted)
+    used = {stage.base for stage in plan.stages if stage.name in wanted and stage.base.startswith(base.image)}
     if not used or (base.bootstrap is None and not choices.offline):
         return choices
-    images = dict(choices.images)
-    place = images.pop(base.image, base.image)
-    if base.bootstrap is not None and place != base.image and not choices.offline:
-        # A site's mirror has it: the builder pulls it there.
-        return choices
-    return replace(choices, images=tuple(images.items()), layouts=((base.image, base_layout(way.engine, place)),))
+    images, layouts = dict(choices.images), []
+    for name in sorted({base.image, *dict(own_bases(plan))} if base.bootstrap else {base.image}):
+        place = images.get(name, name)
+        if base.bootstrap is not None and not place.startswith(base.image) and not choices.offline:
+            # A site's mirror has it: the builder pulls it there.
+            continue
+        images.pop(name, None)
+        layouts.append((name, base_layout(way.engine, place)))
+    return replace(choices, images=tuple(images.items()), layouts=tuple(layouts))
 
 
 def _check_kind(choices: Choices, facts: Facts) -> None:
@@ -130,11 +134,15 @@ def _check_kind(choices: Choices, facts: Facts) -> None:
         UsageError: when it is not.
     """
     wanted = choices.architecture(facts)
+    if choices.target:
+        # All of it was made and fetched for that one.
+        return
     if wanted and wanted != facts.architecture and (choices.layouts or choices.contexts):
         what = choices.layouts[0][0] if choices.layouts else "what the store has"
         name = choices.builder.name if choices.builder else ""
         message = f"builder {name} is {wanted}, and {what} on this machine is for {facts.architecture}"
-        raise UsageError(message, hint="build from a machine of that architecture; `drivebuild merge` joins the images")
+        hint = f"say which one is meant: --arch {wanted}; or build from a machine of that architecture"
+        raise UsageError(message, hint=hint)
 
 
 def _keys(plan: Plan, choices: Choices, architecture: str, siblings: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:

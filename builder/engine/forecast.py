@@ -41,6 +41,8 @@ __all__ = [
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _BLOCK = 1 << 20
+LOCAL = "localhost/"
+"""How names begin that no registry serves: of images that drivebuild makes itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +58,8 @@ class Forecast:
     """Those of them that will run; None when nothing is known of the builder's cache."""
     architecture: str
     """What is built for, as recipes spell it."""
+    machine: str
+    """The builder's own architecture, where it is another."""
     imports: bool
     """Whether the build may take steps from a cache that others filled."""
     bases: Mapping[str, str]
@@ -108,6 +112,7 @@ def forecast_of(dockerfile: str, choices: Choices, target: str, *, engine: Engin
         stages=stages,
         predicted=predicted,
         architecture=choices.architecture(facts),
+        machine=choices.machine(facts) if choices.target else "",
         imports=bool(choices.cache_from),
         bases={name: image.id for name, image in images.items()},
         ledger=ledger or Ledger(),
@@ -237,10 +242,11 @@ def _distinct(keys: Mapping[str, StageKey], names: Iterable[str]) -> tuple[str, 
 
 def _images(dockerfile: str, choices: Choices, engine: Engine) -> dict[str, Image]:
     """Return the images that the text names without a digest, as far as the engine has them."""
-    mirrored = {name for name, _ in choices.images}
-    found = (
-        (name, engine.image(name)) for name in images_named(dockerfile) if "@" not in name and name not in mirrored
-    )
+    # What stands for an image is the engine's own, such as the base of a foreign architecture, or a mirror's.
+    instead = dict(choices.images)
+    places = {name: instead.get(name, name) for name in images_named(dockerfile) if "@" not in name}
+    own = {name: place for name, place in places.items() if place == name or place.startswith(LOCAL)}
+    found = ((name, engine.image(place)) for name, place in own.items())
     return {name: image for name, image in found if image is not None}
 
 

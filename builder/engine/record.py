@@ -88,6 +88,8 @@ class BuildRecord(msgspec.Struct, frozen=True, kw_only=True):
     toolchain: str = ""
     profile: str = ""
     architecture: str = ""
+    machine: str = ""
+    """The builder's own architecture, where it is another: then what ran in the image was emulated."""
     builder: str = ""
     """Whose cache it went through: a builder's name, and the engine that it belongs to."""
     no_cache: bool = False

@@ -126,6 +126,7 @@ def remember(record: BuildRecord, forecast: Forecast, *, plan: Plan, dockerfile:
         toolchain=plan.toolchain,
         profile=plan.profile,
         architecture=forecast.architecture,
+        machine=forecast.machine,
         builder=forecast.builder,
         no_cache=choices.no_cache,
         offline=choices.offline,

@@ -23,7 +23,7 @@ from builder.plan.stage import TARGETS
 if TYPE_CHECKING:
     from builder.engine.record import BuildRecord
 
-__all__ = ["Timing", "Timings", "note_timings", "read_timings", "take_timings"]
+__all__ = ["Timing", "Timings", "note_timings", "ran_on", "read_timings", "take_timings"]
 
 FILE = "timings.json"
 _SPELT = {target: architecture for architecture, target in TARGETS.items()}
@@ -38,12 +38,17 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     stage: str
     platform: str
     architecture: str
-    """Where it ran, as recipes spell it; '' where a record of an older drivebuild did not say."""
+    """Where it ran, in words of `ran_on`; '' where a record of an older drivebuild did not say."""
     seconds: float
     when: str
     """Start of that build, `2026-11-21T09:14:49Z`."""
     digest: str = ""
     """`stage_digests` of builder/render/keys.py; '' where the record did not say."""
+
+
+def ran_on(architecture: str, machine: str = "") -> str:
+    """Return under which word times are kept: `aarch64`, or `aarch64 on x86_64`, which says nothing of real ones."""
+    return f"{architecture} on {machine}" if machine else architecture
 
 
 class _File(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,7 +69,8 @@ class Timings:
 
         What a record without architecture says counts for x86_64 and aarch64 alike.
         """
-        for where in (architecture, ""):
+        # A record without architecture is older than builds for a foreign one.
+        for where in (architecture, "") if " on " not in architecture else (architecture,):
             found = self.by_digest.get((digest, where), self.by_stage.get((platform, stage, where)))
             if found is not None:
                 return found
@@ -129,7 +135,7 @@ def _of_record(record: BuildRecord) -> Iterator[Timing]:
             yield Timing(
                 stage=stage.name,
                 platform=record.platform,
-                architecture=_SPELT.get(record.architecture, record.architecture),
+                architecture=ran_on(_SPELT.get(record.architecture, record.architecture), record.machine),
                 seconds=stage.seconds,
                 when=record.when,
                 digest=record.digests.get(stage.name, ""),

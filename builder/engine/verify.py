@@ -61,7 +61,8 @@ class Probe:
 
 def expectations(plan: Plan, catalog: Catalog, *, target: str) -> dict[str, Any]:
     """Return what the plan promises about the image, as JSON values."""
-    architecture = {"arm64": "aarch64", "AMD64": "x86_64"}.get(machine.machine(), machine.machine())
+    own = {"arm64": "aarch64", "AMD64": "x86_64"}.get(machine.machine(), machine.machine())
+    architecture = plan.foreign or own
     platform = plan.platform
     return {
         **_of_image(plan, catalog, target=target),
@@ -71,6 +72,7 @@ def expectations(plan: Plan, catalog: Catalog, *, target: str) -> dict[str, Any]
         "variant": plan.variant,
         "target": target,
         "architecture": architecture,
+        "foreign": plan.foreign,
         "python": platform.python.version,
         "shared": platform.python.shared,
         "compiler": _stage(plan, "python-stock" if plan.variant == "stock" else "python-lto").inputs["compiler"],
@@ -240,7 +242,7 @@ def run_probe(probe: Probe, *, tag: str, folder: Path, expect: Mapping[str, Any]
         scratch.chmod(0o755)
         file = scratch / EXPECT
         file.write_text(json.dumps(expect), encoding="utf-8")
-        result = runner.run(_command(probe, tag=tag, folder=folder, file=file), stdin=probe.stdin.encode())
+        result = runner.run(_command(probe, expect, tag=tag, folder=folder, file=file), stdin=probe.stdin.encode())
     checks = tuple(_checks(probe, result.text))
     if result.code == 0 and checks:
         return checks
@@ -254,8 +256,9 @@ def run_probe(probe: Probe, *, tag: str, folder: Path, expect: Mapping[str, Any]
     return (*checks, Check(probe.script, "ended in order", ok=False, detail=f"exit code {result.code}: {tail}"))
 
 
-def _command(probe: Probe, *, tag: str, folder: Path, file: Path) -> tuple[str, ...]:
+def _command(probe: Probe, expect: Mapping[str, Any], *, tag: str, folder: Path, file: Path) -> tuple[str, ...]:
     words = ["docker", "run", "--rm", "--interactive", "--network", "none"]
+    words += ["--platform", f"linux/{TARGETS[expect['foreign']]}"] if expect.get("foreign") else []
     words += ["--volume", f"{folder}:{MOUNT}:ro", "--volume", f"{file}:/run/drivebuild/{EXPECT}:ro"]
     words += ["--env", f"DRIVEBUILD_EXPECT=/run/drivebuild/{EXPECT}"]
     for name, value in probe.environment.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from builder.recipe.types import Architecture, Model, Platform, Variant
 
@@ -62,6 +62,8 @@ class Plan:
     """The sha256 of the profile that it is built with."""
     narrowed: tuple[Architecture, ...] = ()
     """The platform's architectures, as far as the compilers exist for them."""
+    foreign: Architecture | Literal[""] = ""
+    """What it is built for, where that is not the architecture of the machine that builds."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -77,8 +79,9 @@ class Plan:
 
     @property
     def tag(self) -> str:
-        """The image's name and tag."""
-        return f"drivebuild/{self.model.name}:{self.flavour}"
+        """The image's name and tag, with a foreign architecture: an engine's own store has one image of a name."""
+        other = f"-{TARGETS[self.foreign]}" if self.foreign else ""
+        return f"drivebuild/{self.model.name}:{self.flavour}{other}"
 
     @property
     def dockerfile(self) -> str:
@@ -99,6 +102,7 @@ class Plan:
             words += ["--option", f"{name}={choice}"]
         for name, commit in self.pinned.items():
             words += ["--pin", f"{name}={commit}"]
+        words += ["--arch", self.foreign] if self.foreign else []
         return tuple(words)
 
     @property

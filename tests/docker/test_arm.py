@@ -14,16 +14,24 @@ import json
 import os
 import struct
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from builder import paths
+from builder.cli.building import asked_of
+from builder.engine.base import ensure_base
+from builder.engine.build import Choices
+from builder.engine.build import build as build_image
+from builder.engine.foreign import check_emulation, own_bases
 from builder.engine.host import Engine
 from builder.engine.process import Result, SystemRunner
+from builder.engine.record import BuildRecord
+from builder.errors import BuildError
 from builder.plan.make import make_plan
-from builder.plan.needs import DebianNeed, ImageNeed, PackageNeed, plan_needs
+from builder.plan.needs import DebianNeed, PackageNeed, plan_needs
 from builder.plan.stage import Plan
 from builder.recipe.types import Catalog
 from builder.render.dockerfile import render_dockerfile
@@ -35,7 +43,8 @@ from builder.source.store import Store
 
 pytestmark = pytest.mark.docker
 
-BASE = "localhost/drivebuild-test/base:debian-12-arm64"
+BASE = "localhost/drivebuild-test/base:debian-12"
+"""On another machine `-arm64` follows."""
 INCLUDED = ("ca-certificates", "python3", "python3-pip", "g++", "libc6-dev", "make", "patch")
 """What the stages and those below them install: mmdebstrap brings all of it along, so that apt, which takes minutes
 when it is emulated, finds nothing left to do."""
@@ -56,7 +65,7 @@ def network() -> Network:
 
 
 @pytest.fixture(scope="module")
-def plan(catalog: Catalog) -> tuple[Catalog, Plan]:
+def plan(catalog: Catalog, engine: Engine) -> tuple[Catalog, Plan]:
     """Return a shipped model's plan for a shipped NPU platform that stands on Debian, for aarch64 alone."""
     own, cpu = catalog.platforms["cann-8.1.rc1"], catalog.platforms["debian-12-cpu"]
     assert cpu.base.bootstrap is not None
@@ -70,7 +79,8 @@ def plan(catalog: Catalog) -> tuple[Catalog, Plan]:
         platforms={**catalog.platforms, own.name: moved},
         systems={**catalog.systems, cpu.system: system},
     )
-    return changed, make_plan(changed, "pivotnet", platform=own.name, architecture="aarch64", options=OPTIONS)
+    made = make_plan(changed, "pivotnet", platform=own.name, architecture="aarch64", options=OPTIONS)
+    return changed, replace(made, foreign="" if engine.facts().architecture == "aarch64" else "aarch64")
 
 
 @pytest.fixture(scope="module")
@@ -78,10 +88,12 @@ def emulated(engine: Engine) -> None:
     """Insist on an emulator for aarch64; CI installs one."""
     if engine.facts().architecture == "aarch64":
         return
-    registered = Path("/proc/sys/fs/binfmt_misc/qemu-aarch64")
-    if registered.exists() and "enabled" in registered.read_text(encoding="ascii"):
+    try:
+        check_emulation("aarch64", None, RUNNER)
+    except BuildError as error:
+        reason = f"NO EMULATION of aarch64: {error.hint}"
+    else:
         return
-    reason = "NO EMULATION of aarch64: apt-get install qemu-user-static binfmt-support arch-test"
     if os.environ.get("DRIVEBUILD_TEST_ENGINE") == "required":
         pytest.fail(reason)
     pytest.skip(reason)
@@ -95,25 +107,20 @@ def contexts(
     store: Store,
     network: Network,
     tmp_path_factory: pytest.TempPathFactory,
-) -> tuple[str, ...]:
-    """Return the words that give a build all it needs, from a store; the base is in the engine then."""
+) -> tuple[tuple[str, Path], ...]:
+    """Return folders for all that a build needs, from a store; the base is in the engine then."""
     found = dict.fromkeys(need for until in ("uv", "allocators") for need in plan_needs(*plan, "aarch64", until=until))
     needs = [need for need in found if isinstance(need, PackageNeed | DebianNeed)]
     assert [need.package for need in needs if isinstance(need, DebianNeed)] == ["google-perftools"]
     fetch(needs, store, network, RUNNER)
-    if engine.image(BASE) is None:
-        (base,) = (need for need in found if isinstance(need, ImageNeed))
-        fetch([base], store, network, RUNNER)
-        entry = store.find(base.key)
-        assert entry is not None
-        assert entry.note == "docker import", "a root that mmdebstrap made"
-        docker("import", "--platform", "linux/arm64", str(store.object(entry)), BASE)
+    own = plan[1].platform
+    ensure_base(own, engine=engine, runner=RUNNER, say=lambda _line: None, architecture=plan[1].foreign)
     folder = tmp_path_factory.mktemp("contexts")
     made = make_contexts(needs, store, RUNNER, folder=folder)
     places = {one.stage: one.folder for one in made} | {"os-packages": folder / "none"}
     for name in ("lists", "archives"):
         (folder / "none" / name).mkdir(parents=True)
-    return tuple(word for stage, place in places.items() for word in ("--build-context", f"{stage}={place}"))
+    return tuple(places.items())
 
 
 def docker(*words: str) -> Result:
@@ -122,19 +129,43 @@ def docker(*words: str) -> Result:
     return done
 
 
-def build(plan: Plan, templates: dict[str, str], until: str, folder: Path, *words: str) -> None:
-    """Build a stage for arm64 on this machine, as the rendered file says."""
-    (folder / "Dockerfile").write_text(render_dockerfile(plan, templates), encoding="utf-8")
-    (folder / "context").mkdir(exist_ok=True)
-    command = ("buildx", "build", "--platform", "linux/arm64", "--network", "none", "--load", "--target", until)
-    docker(*command, *words, "--file", str(folder / "Dockerfile"), str(folder / "context"))
+def build(
+    plan: Plan,
+    templates: dict[str, str],
+    until: str,
+    *,
+    tag: str,
+    contexts: tuple[tuple[str, Path], ...],
+    engine: Engine,
+) -> BuildRecord:
+    """Build a stage for aarch64 on this machine, as `drivebuild image --arch aarch64 --until …` does."""
+    choices = Choices(
+        until=until,
+        tag=tag,
+        contexts=contexts,
+        images=tuple(own_bases(plan)),
+        offline=True,
+        target=plan.foreign,
+        asked=asked_of(plan),
+    )
+    return build_image(plan, render_dockerfile(plan, templates), choices, runner=RUNNER, engine=engine)
 
 
 def test_uv_of_the_store(
-    contexts: tuple[str, ...], plan: tuple[Catalog, Plan], templates: dict[str, str], tmp_path: Path, tag: str
+    contexts: tuple[tuple[str, Path], ...],
+    plan: tuple[Catalog, Plan],
+    templates: dict[str, str],
+    tag: str,
+    engine: Engine,
 ) -> None:
     """The wheel that the lock names for aarch64 is fetched here, and runs there."""
-    build(plan[1], templates, "uv", tmp_path, "--tag", tag, *contexts)
+    record = build(plan[1], templates, "uv", tag=tag, contexts=contexts, engine=engine)
+    assert record.architecture == "aarch64"
+    # How long it took says nothing of a machine of that architecture.
+    assert record.machine == ("x86_64" if plan[1].foreign else "")
+    image = engine.image(tag)
+    assert image is not None
+    assert image.architecture == "aarch64"
     done = docker("run", "--rm", "--platform", "linux/arm64", "--network", "none", tag, "/opt/uv/bin/uv", "--version")
     assert done.text.startswith("uv ")
     assert "aarch64" in done.text
@@ -142,14 +173,14 @@ def test_uv_of_the_store(
 
 @pytest.fixture(scope="module")
 def allocators(
-    contexts: tuple[str, ...],
+    contexts: tuple[tuple[str, Path], ...],
     plan: tuple[Catalog, Plan],
     templates: dict[str, str],
-    tmp_path_factory: pytest.TempPathFactory,
+    engine: Engine,
 ) -> Iterator[str]:
     """Build gperftools and the stage that hands it on; return its image."""
     tag = "drivebuild-test/arm-allocators:1"
-    build(plan[1], templates, "allocators", tmp_path_factory.mktemp("allocators"), "--tag", tag, *contexts)
+    build(plan[1], templates, "allocators", tag=tag, contexts=contexts, engine=engine)
     yield tag
     RUNNER.run(("docker", "image", "rm", tag))
 

@@ -1,0 +1,75 @@
+"""Builds for an architecture that is not the builder's own: whether it can run what it builds, and its bases."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from builder.engine.builders import Builder, chosen_builder, find_builder, parse_builder
+from builder.engine.host import INSTALL, Engine
+from builder.engine.process import CommandMissingError, Runner
+from builder.errors import BuildError
+from builder.plan.bootstrap import foreign_base
+from builder.plan.cross import machine_image
+from builder.plan.stage import TARGETS, Plan
+
+__all__ = ["SLOWER", "check_emulation", "machine_of", "own_bases", "uses_machine_image"]
+
+SLOWER = 12
+"""Times that an emulated program takes of a native one's: a loop in Python under qemu-user-static."""
+INSTALL_EMULATOR = (
+    "install an emulator once, as root: apt-get install qemu-user-static binfmt-support (dnf: qemu-user-static); "
+    "or build on a machine of that architecture, with --builder NAME or there"
+)
+
+
+def machine_of(named: str, *, engine: Engine, runner: Runner) -> tuple[str, Builder | None]:
+    """Return the architecture of the machine that builds, and the builder if it is not the engine's own BuildKit.
+
+    `named` is a builder's name, or empty for the one that buildx takes by itself.
+
+    Raises:
+        UsageError, BuildError: as `find_builder`.
+    """
+    builder = find_builder(named, runner) if named else chosen_builder(runner, os.environ)
+    if builder is not None and builder.elsewhere and builder.architectures:
+        return builder.architectures[0], builder
+    return engine.facts().architecture, builder
+
+
+def check_emulation(architecture: str, builder: Builder | None, runner: Runner) -> None:
+    """Look whether a builder can run programs of an architecture that is not its own.
+
+    Raises:
+        BuildError: when it cannot: without this look the first RUN would fail with `exec format error`.
+    """
+    if builder is None:
+        try:
+            said = runner.run(("docker", "buildx", "inspect"))
+        except CommandMissingError as error:
+            raise BuildError(error.message, hint=INSTALL) from error
+        builder = parse_builder(said.text)
+    if architecture not in builder.architectures:
+        where = f"builder {builder.name}" if builder.elsewhere else "this engine's BuildKit"
+        message = f"{where} cannot run programs for {architecture} (linux/{TARGETS[architecture]})"
+        raise BuildError(message, hint=INSTALL_EMULATOR)
+
+
+def uses_machine_image(plan: Plan) -> bool:
+    """Whether a plan has stages that run on the builder's own processor, on a base that drivebuild makes itself."""
+    name = machine_image(plan.platform)
+    return name != plan.platform.base.image and any(stage.base == name for stage in plan.stages)
+
+
+def own_bases(plan: Plan) -> Iterator[tuple[str, str]]:
+    """Yield (name in the Dockerfile, name in the engine) of bases that the engine has under another name.
+
+    That is so for a foreign architecture on a base that drivebuild makes itself; a registry's image has all
+    architectures under one name.
+    """
+    image = plan.platform.base.image
+    if not plan.foreign or plan.platform.base.bootstrap is None:
+        return
+    yield image, foreign_base(image, plan.foreign)
+    if uses_machine_image(plan):
+        yield machine_image(plan.platform), image

@@ -1,0 +1,85 @@
+"""`--arch` without an engine: what is refused, what is said before hours of emulation, what is built."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+import pytest
+from support.cli import drivebuild, refused
+from support.engine import FakeEngine
+from support.runner import RecordingRunner
+
+from builder.engine.build import Choices
+from builder.engine.process import Result
+from builder.errors import BuildError
+from builder.plan.stage import Plan
+
+FLASHOCC = ("image", "flashocc", "--platform", "cann-8.1.rc1")
+INSPECT = ("docker", "buildx", "inspect")
+EMULATES = b"Name: default\nDriver: docker\nNodes:\nName: default\nStatus: running\nPlatforms: linux/amd64, linux/arm64"
+
+
+@pytest.fixture
+def builds(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Plan, Choices]]:
+    """Return the list that every build is put down in; the engine is for x86_64 and emulates aarch64."""
+    found: list[tuple[Plan, Choices]] = []
+
+    def build(_settings: Any, plan: Plan, dockerfile: str, choices: Choices, _words: Any, _to: Any) -> NoReturn:
+        found.append((plan, choices))
+        raise BuildError("not built")
+
+    runner = RecordingRunner(answers={INSPECT: Result(0, EMULATES)})
+    monkeypatch.setattr("builder.cli.build._build", build)
+    monkeypatch.setattr("builder.engine.host.connect", FakeEngine)
+    monkeypatch.setattr("builder.engine.process.SystemRunner", lambda: runner)
+    return found
+
+
+def test_the_own_architecture_is_no_foreign_one(builds: list[tuple[Plan, Choices]]) -> None:
+    refused(drivebuild(*FLASHOCC, "--arch", "x86_64"), 6)
+    refused(drivebuild(*FLASHOCC), 6)
+    assert builds[0] == builds[1]
+    assert builds[0][1].target == ""
+
+
+@pytest.mark.parametrize("word", ["aarch64", "arm64"])
+def test_what_emulation_costs_is_said_before(word: str, builds: list[tuple[Plan, Choices]]) -> None:
+    done = drivebuild(*FLASHOCC, "--arch", word)
+    refused(done, 6)
+    plan, choices = builds[0]
+    assert (plan.foreign, choices.target) == ("aarch64", "aarch64")
+    assert "some 12 times slower" in done.stdout
+    assert "compiled under emulation: mmcv: " in done.stdout
+    assert "nothing is cross-compiled: no cross compiler of openEuler" in done.stdout
+    assert "--arch aarch64" in choices.retry
+
+
+def test_json_has_no_prose(builds: list[tuple[Plan, Choices]]) -> None:
+    done = drivebuild(*FLASHOCC, "--arch", "aarch64", "--progress", "json")
+    refused(done, 6)
+    assert done.stdout == ""
+
+
+def test_an_architecture_that_the_platform_has_not(builds: list[tuple[Plan, Choices]]) -> None:
+    done = drivebuild("image", "flashocc", "--platform", "debian-12-cpu", "--arch", "aarch64")
+    refused(done, 4)
+    assert "debian-12-cpu does not exist for aarch64" in done.stderr
+    refused(drivebuild(*FLASHOCC, "--arch", "riscv64"), 2)
+    assert builds == []
+
+
+def test_without_an_emulator_nothing_is_begun(
+    builds: list[tuple[Plan, Choices]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bare = RecordingRunner(answers={INSPECT: Result(0, EMULATES.replace(b", linux/arm64", b""))})
+    monkeypatch.setattr("builder.engine.process.SystemRunner", lambda: bare)
+    done = drivebuild(*FLASHOCC, "--arch", "aarch64")
+    refused(done, 6)
+    assert "cannot run programs for aarch64" in done.stderr
+    assert "qemu-user-static" in done.stderr
+    assert builds == []
+
+
+def test_no_cross_is_kept_for_the_retry(builds: list[tuple[Plan, Choices]]) -> None:
+    refused(drivebuild(*FLASHOCC, "--arch", "aarch64", "--no-cross"), 6)
+    assert builds[0][1].retry.endswith("--arch aarch64 --no-cross")
