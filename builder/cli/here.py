@@ -80,6 +80,7 @@ def _engine(runner: SystemRunner, patient: Patient) -> Generator[Finding, None, 
     else:
         yield Finding(state="ok", about="engine", found=f"docker {facts.version}, {facts.architecture}")
         yield _architecture(facts, patient)
+        yield _emulation(runner, facts)
         yield _free("disk of the engine", facts.free_bytes(), facts.root)
         yield _image_store(facts)
     try:
@@ -105,6 +106,15 @@ def _architecture(facts: Facts, patient: Patient) -> Finding:
         return Finding(state="ok", about="architecture", found=facts.architecture)
     found = f"{facts.architecture}; {platform.name} is for {', '.join(platform.architectures)}"
     return Finding(state="FAIL", about="architecture", found=found, advice="`drivebuild list` names other platforms")
+
+
+def _emulation(runner: SystemRunner, facts: Facts) -> Finding:
+    """Say what `image --arch` could build here; nobody needs it, so its absence is no fault."""
+    from builder.engine.foreign import INSTALL_EMULATOR, emulated
+
+    others = ", ".join(emulated(runner, facts))
+    found = f"{others}, for `image --arch`" if others else f"none: `image --arch` builds for {facts.architecture} alone"
+    return Finding(state="ok", about="emulation", found=found, advice="" if others else INSTALL_EMULATOR)
 
 
 def _compose(runner: SystemRunner) -> Finding:

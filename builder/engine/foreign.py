@@ -6,14 +6,14 @@ import os
 from collections.abc import Iterator
 
 from builder.engine.builders import Builder, chosen_builder, find_builder, parse_builder
-from builder.engine.host import INSTALL, Engine
+from builder.engine.host import INSTALL, Engine, Facts
 from builder.engine.process import CommandMissingError, Runner
 from builder.errors import BuildError
 from builder.plan.bootstrap import foreign_base
 from builder.plan.cross import machine_image
 from builder.plan.stage import TARGETS, Plan
 
-__all__ = ["SLOWER", "check_emulation", "machine_of", "own_bases", "uses_machine_image"]
+__all__ = ["INSTALL_EMULATOR", "SLOWER", "check_emulation", "emulated", "machine_of", "own_bases", "uses_machine_image"]
 
 SLOWER = 12
 """Times that an emulated program takes of a native one's: a loop in Python under qemu-user-static."""
@@ -53,6 +53,15 @@ def check_emulation(architecture: str, builder: Builder | None, runner: Runner) 
         where = f"builder {builder.name}" if builder.elsewhere else "this engine's BuildKit"
         message = f"{where} cannot run programs for {architecture} (linux/{TARGETS[architecture]})"
         raise BuildError(message, hint=INSTALL_EMULATOR)
+
+
+def emulated(runner: Runner, facts: Facts) -> tuple[str, ...]:
+    """Return the architectures beside its own that the engine's BuildKit can run; none where nothing answers."""
+    try:
+        said = runner.run(("docker", "buildx", "inspect"))
+    except CommandMissingError:
+        return ()
+    return tuple(name for name in parse_builder(said.text).architectures if name != facts.architecture)
 
 
 def uses_machine_image(plan: Plan) -> bool:

@@ -11,7 +11,7 @@ from support.runner import RecordingRunner
 
 from builder.engine.base import base_commands, ensure_base
 from builder.engine.command import Choices, build_command, default_tag
-from builder.engine.foreign import check_emulation, machine_of, own_bases, uses_machine_image
+from builder.engine.foreign import check_emulation, emulated, machine_of, own_bases, uses_machine_image
 from builder.engine.host import Image
 from builder.engine.process import Result
 from builder.engine.timings import ran_on
@@ -96,6 +96,13 @@ def test_whether_a_builder_can_run_it(text: bytes, able: bool) -> None:
     with pytest.raises(BuildError, match="cannot run programs for aarch64") as caught:
         check_emulation("aarch64", None, runner)
     assert "qemu-user-static" in caught.value.hint
+
+
+def test_what_doctor_says_of_it() -> None:
+    facts = FakeEngine().facts()
+    assert emulated(RecordingRunner(answers={INSPECT: Result(0, OWN)}), facts) == ()
+    assert emulated(RecordingRunner(answers={INSPECT: Result(0, OWN + b", linux/arm64")}), facts) == ("aarch64",)
+    assert emulated(RecordingRunner(missing=("docker",)), facts) == ()
 
 
 def test_the_machine_is_the_builders(monkeypatch: pytest.MonkeyPatch) -> None:
