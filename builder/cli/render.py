@@ -77,7 +77,7 @@ def _render_all(context: typer.Context, output: Path, *, check: bool) -> None:
     from builder.source.tree import apply, read_tree
 
     settings: Settings = context.obj
-    rendered = render_tree(settings.catalog(), read_templates())
+    rendered = render_tree(settings.catalog(), read_templates(), settings.config().ci)
     on_disk = read_tree(output, rendered)
     drift = compare(rendered, on_disk)
     if check and drift:

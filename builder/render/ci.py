@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from builder.recipe.types import Catalog
+from builder.render.cibuilders import Ci, KubernetesBuilder, RemoteBuilder, builder_lines
 from builder.render.engine import render_template
 
 __all__ = ["ACTIONS", "Action", "render_ci"]
@@ -42,13 +43,20 @@ FILES = {
 """What is rendered, and from which template."""
 
 
-def render_ci(catalog: Catalog, templates: Mapping[str, str]) -> dict[str, str]:
-    """Return the workflows by their paths."""
-    values = _values(catalog, templates)
+_SECRETS = {
+    RemoteBuilder: ("DRIVEBUILD_BUILDER_CA", "DRIVEBUILD_BUILDER_CERT", "DRIVEBUILD_BUILDER_KEY"),
+    KubernetesBuilder: ("DRIVEBUILD_BUILDER_KUBECONFIG",),
+}
+"""What a job needs of a builder elsewhere."""
+
+
+def render_ci(catalog: Catalog, templates: Mapping[str, str], site: Ci | None = None) -> dict[str, str]:
+    """Return the workflows by their paths; `site` is what they do otherwise than by default."""
+    values = _values(catalog, templates, site or Ci())
     return {path: render_template(templates, name, values) + "\n" for path, name in FILES.items()}
 
 
-def _values(catalog: Catalog, templates: Mapping[str, str]) -> dict[str, Any]:
+def _values(catalog: Catalog, templates: Mapping[str, str], site: Ci) -> dict[str, Any]:
     # CANN's licence is for who builds with it to read: until a site asks for more, nothing of CANN is built.
     plain = [name for name, platform in catalog.platforms.items() if platform.accelerator == "cpu"]
     filters = " ".join(f"platform={name}" for name in plain)
@@ -59,6 +67,13 @@ def _values(catalog: Catalog, templates: Mapping[str, str]) -> dict[str, Any]:
             for path, text in templates.items()
             if path.startswith(_SCRIPTS) and path.endswith(".sh")
         },
+        "builders": builder_lines(site.builders),
+        "builder_secrets": [
+            name
+            for kind, names in _SECRETS.items()
+            if any(isinstance(builder, kind) for builder in site.builders.values())
+            for name in names
+        ],
         "branch": "main",
         "environment": "images",
         "runners": {"x86_64": "ubuntu-24.04", "aarch64": "ubuntu-24.04-arm"},

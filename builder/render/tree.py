@@ -13,6 +13,7 @@ from builder.plan.stage import Plan
 from builder.recipe.types import Catalog
 from builder.render.bake import render_bake
 from builder.render.ci import render_ci
+from builder.render.cibuilders import Ci
 from builder.render.compose import render_compose_all
 from builder.render.dockerfile import render_dockerfile
 from builder.render.schema import render_schemas
@@ -50,8 +51,8 @@ def all_plans(catalog: Catalog) -> Iterator[Plan]:
                     yield make_plan(catalog, model.name, platform=platform, variant=variant)
 
 
-def render_tree(catalog: Catalog, templates: Mapping[str, str]) -> dict[str, str]:
-    """Return every committed file by its path.
+def render_tree(catalog: Catalog, templates: Mapping[str, str], ci: Ci | None = None) -> dict[str, str]:
+    """Return every committed file by its path; `ci` is what the site's workflows do otherwise than by default.
 
     Raises:
         PlanError: when a model cannot be planned.
@@ -61,7 +62,7 @@ def render_tree(catalog: Catalog, templates: Mapping[str, str]) -> dict[str, str
     tree["dockerfiles/docker-bake.json"] = render_bake(plans)
     tree |= render_compose_all(catalog, templates)
     tree |= render_schemas()
-    tree |= render_ci(catalog, templates)
+    tree |= render_ci(catalog, templates, ci)
     return dict(sorted(tree.items()))
 
 

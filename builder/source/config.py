@@ -21,6 +21,7 @@ from builder.errors import UsageError
 from builder.recipe.diagnose import convert
 from builder.recipe.text import DataPath, Document, Mistake, parse
 from builder.recipe.types import Architecture, Name, Noun
+from builder.render.cibuilders import Ci
 
 __all__ = ["FILE", "Config", "ConfigFile", "config_files", "read_config"]
 
@@ -113,6 +114,8 @@ class ConfigFile(Noun, frozen=True, kw_only=True):
         default_factory=dict
     )
     """What `drivebuild matrix` names for a CI service, by architecture: one label, or all that a runner must have."""
+    ci: Ci | None = None
+    """What `drivebuild render` writes into the workflows: of a repository's file, never of one user's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +134,7 @@ class Config:
     store: Path | None = None
     upstream: bool = True
     runners: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    ci: Ci = field(default_factory=Ci)
 
 
 def read_config(explicit: Path | None, environment: Mapping[str, str], cwd: Path) -> Config:
@@ -142,7 +146,7 @@ def read_config(explicit: Path | None, environment: Mapping[str, str], cwd: Path
     mistakes: list[Mistake] = []
     read: list[tuple[Path, ConfigFile]] = []
     for path in config_files(explicit, environment, cwd):
-        value, wrong = _read(path, cwd)
+        value, wrong = _read(path, cwd, own=path == _user_file(environment))
         mistakes += wrong
         if value is not None:
             read.append((path, value))
@@ -191,7 +195,7 @@ def _user_file(environment: Mapping[str, str]) -> Path | None:
     return Path(home) / ".config/drivebuild/config.yaml" if home else None
 
 
-def _read(path: Path, cwd: Path) -> tuple[ConfigFile | None, tuple[Mistake, ...]]:
+def _read(path: Path, cwd: Path, *, own: bool) -> tuple[ConfigFile | None, tuple[Mistake, ...]]:
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -201,6 +205,9 @@ def _read(path: Path, cwd: Path) -> tuple[ConfigFile | None, tuple[Mistake, ...]
     document = _listed(parse(_SIGN_IN.sub(_masked, content), _shown(path, cwd)))
     value, wrong = convert(document, ConfigFile)
     mistakes = (*map(_worded, wrong), *_passwords(document), *_no_urls(document), *_missing_files(document, path))
+    if own and isinstance(document.data, dict) and "ci" in document.data:
+        hint = f"into the repository's {FILE}: whoever renders has to get the same files"
+        mistakes = (*mistakes, document.mistake(("ci",), "ci: not in a user's own file", hint=hint, at_key=True))
     return (None, mistakes) if mistakes else (value, ())
 
 
@@ -312,6 +319,7 @@ def _merged(read: list[tuple[Path, ConfigFile]]) -> Config:
         store=next((_beside(path, file.store) for path, file in read if file.store), None),
         upstream=next((file.upstream for file in files if file.upstream is not None), True),
         runners={name: labels for file in reversed(files) for name, labels in file.runners.items()},
+        ci=next((file.ci for file in files if file.ci), Ci()),
     )
 
 

@@ -13,7 +13,9 @@ import pytest
 import yaml
 from support.files import REPOSITORY
 
-from builder.render.ci import ACTIONS, FILES
+from builder.recipe.types import Catalog
+from builder.render.ci import ACTIONS, FILES, render_ci
+from builder.render.cibuilders import Ci, KubernetesBuilder, RemoteBuilder
 
 GITHUB = tuple(
     path.relative_to(REPOSITORY).as_posix() for path in sorted((REPOSITORY / ".github/workflows").glob("*.yml"))
@@ -113,5 +115,38 @@ def test_gitlabs_scripts_are_sound_as_they_stand(path: str) -> None:
     found = list(_scripts(yaml.safe_load((REPOSITORY / path).read_text())))
     assert found
     for name, text in found:
+        done = tool("shellcheck", "--shell=bash", "-", stdin=text)
+        assert done.returncode == 0, f"{name}\n{done.stdout}"
+
+
+@pytest.fixture(scope="module")
+def farmed(catalog: Catalog, templates: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the workflows of a site that builds elsewhere."""
+    site = Ci(
+        builders={
+            "x86_64": RemoteBuilder(endpoint="tcp://buildkit.example:1234"),
+            "aarch64": KubernetesBuilder(options={"namespace": "build", "replicas": "4"}, config="ci/buildkitd.toml"),
+        }
+    )
+    folder = tmp_path_factory.mktemp("farmed")
+    for path, text in render_ci(catalog, templates, site).items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text)
+    return folder
+
+
+def test_with_builders_elsewhere_nobody_has_anything_to_say(farmed: Path) -> None:
+    github, gitlab = str(farmed / ".github/workflows/images.yml"), [str(farmed / path) for path in GITLAB]
+    assert "DRIVEBUILD_BUILDERS" in Path(github).read_text()
+    for words in (
+        ("check-jsonschema", "--builtin-schema", "vendor.github-workflows", github),
+        ("check-jsonschema", "--builtin-schema", "vendor.gitlab-ci", "--data-transform", "gitlab-ci", *gitlab),
+        ("actionlint", "-no-color", github),
+        ("zizmor", "--offline", "--no-progress", "--persona", "pedantic", github),
+    ):
+        done = tool(*words)
+        assert done.returncode == 0, done.stdout + done.stderr
+    jobs = yaml.safe_load((farmed / "ci/gitlab-jobs.yml").read_text())
+    for name, text in _scripts(jobs):
         done = tool("shellcheck", "--shell=bash", "-", stdin=text)
         assert done.returncode == 0, f"{name}\n{done.stdout}"

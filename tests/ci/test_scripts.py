@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -306,3 +307,101 @@ def test_a_change_of_anything_else_is_refused(site: Site, tmp_path: Path, path: 
     assert path in done.stdout
     assert site.calls == []
     assert "drivebuild" not in origin.git("branch", "--list")
+
+
+# --- builders elsewhere ----------------------------------------------------------------------------
+
+NAME = "drivebuild-7-1-image"
+PEM = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----"
+KEYS = {f"DRIVEBUILD_BUILDER_{name}": f"{PEM}{name}" for name in ("CA", "CERT", "KEY", "KUBECONFIG")}
+
+
+def made(site: Site, line: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run the step for a machine of this kind; the other kind has a builder, too."""
+    machine, other = os.uname().machine, "riscv64"
+    lines = f"{other} remote tcp://other:1\n{machine} {line}" if line else f"{other} remote tcp://other:1"
+    temporary = site.folder.parent / "temporary"
+    temporary.mkdir(exist_ok=True)
+    return site.run(
+        "builder",
+        DRIVEBUILD_BUILDER=NAME,
+        DRIVEBUILD_BUILDERS=lines,
+        GITHUB_ENV=str(site.folder / "env"),
+        RUNNER_TEMP=str(temporary),
+        **{**KEYS, **env},
+    )
+
+
+def test_a_remote_builder_is_known_by_its_certificates_and_forgotten(site: Site, tmp_path: Path) -> None:
+    site.stand_in("docker")
+    given = tmp_path / "variable"
+    given.write_text("of a file\n")
+    line = "remote tcp://buildkit.example:1234 servername=buildkit.internal"
+    done = made(site, line, DRIVEBUILD_BUILDER_KEY=str(given))
+    assert done.returncode == 0, done.stderr
+    keys = tmp_path / "temporary" / NAME
+    create, inspect = site.calls
+    assert create[:5] == ["docker", "buildx", "create", "--name", NAME]
+    assert create[-1] == "tcp://buildkit.example:1234"
+    options = [value for word, value in itertools.pairwise(create) if word == "--driver-opt"]
+    expected = {"servername": "buildkit.internal", "cacert": f"{keys}/ca.pem", "cert": f"{keys}/cert.pem"}
+    assert options == [f'"{name}={value}"' for name, value in (*expected.items(), ("key", f"{keys}/key.pem"))]
+    assert inspect == ["docker", "buildx", "inspect", "--bootstrap", NAME]
+    assert (site.folder / "env").read_text() == f"BUILDX_BUILDER={NAME}\n"
+    assert keys.stat().st_mode & 0o777 == 0o700
+    assert {path.name: path.stat().st_mode & 0o777 for path in keys.iterdir()} == {
+        "ca.pem": 0o600,
+        "cert.pem": 0o600,
+        "key.pem": 0o600,
+    }
+    assert (keys / "ca.pem").read_text() == f"{PEM}CA\n"
+    # GitLab's variables may be files.
+    assert (keys / "key.pem").read_text() == "of a file\n"
+    assert "MIIB" not in done.stdout + done.stderr
+    # What stays on a machine that many jobs share.
+    assert site.run("builder-end", DRIVEBUILD_BUILDER=NAME, RUNNER_TEMP=str(keys.parent)).returncode == 0
+    assert site.calls[-1] == ["docker", "buildx", "rm", "--keep-daemon", "--force", NAME]
+    assert not keys.exists()
+
+
+def test_pods_have_one_name_for_all_jobs(site: Site) -> None:
+    site.stand_in("docker")
+    assert made(site, "kubernetes ci/buildkitd.toml namespace=build nodeselector=a=b,c=d").returncode == 0
+    create = site.calls[0]
+    assert create[create.index("--node") + 1] == f"drivebuild-{os.uname().machine.replace('_', '-')}"
+    assert create[create.index("--buildkitd-config") + 1] == "ci/buildkitd.toml"
+    assert '"nodeselector=a=b,c=d"' in create
+    assert create[-2] == "--driver-opt"
+
+
+def test_a_machine_without_a_builder_builds_itself(site: Site) -> None:
+    site.stand_in("docker")
+    done = made(site, "")
+    assert done.returncode == 0
+    assert "this machine builds" in done.stdout
+    assert site.calls == []
+    assert not (site.folder / "env").exists()
+
+
+def test_without_its_keys_a_job_does_not_build_somewhere_else(site: Site) -> None:
+    site.stand_in("docker")
+    done = made(site, "remote tcp://buildkit.example:1234", DRIVEBUILD_BUILDER_CERT="")
+    assert done.returncode == 1
+    assert "the secret DRIVEBUILD_BUILDER_CERT is not there" in done.stderr
+    assert site.calls == []
+
+
+def test_a_builder_that_does_not_start_is_the_end(site: Site) -> None:
+    site.stand_in("docker", 'case "$2" in inspect) exit 1 ;; esac')
+    site.stand_in("sleep")
+    assert made(site, "remote unix:///run/buildkit.sock").returncode == 1
+    assert [call[2] for call in site.calls if call[0] == "docker"] == ["create", "inspect", "inspect", "inspect"]
+    assert "--driver-opt" not in site.calls[0]
+    assert not (site.folder / "env").exists()
+
+
+def test_a_folder_of_that_name_is_not_written_into(site: Site) -> None:
+    site.stand_in("docker")
+    (site.folder.parent / "temporary" / NAME).mkdir(parents=True)
+    assert made(site, "remote tcp://buildkit.example:1234").returncode != 0
+    assert site.calls == []

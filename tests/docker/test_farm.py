@@ -288,3 +288,99 @@ def test_the_command_itself(farm: Farm, engine: Engine, tmp_path: Path, tag: str
 
 def kept_digest(path: Path) -> str:
     return str(json.loads(path.read_bytes())["digest"])
+
+
+# --- from CI ---------------------------------------------------------------------------------------
+
+SCRIPTS = Path(__file__).parents[2] / "templates/ci"
+
+
+def step(name: str, farm: Farm, folder: Path, **env: str) -> str:
+    """Run a step of the workflows where the client is."""
+    done = farm.runner.run(
+        ("sh", "-c", 'cd "$1" && exec bash "$2"', "sh", str(folder), f"{SCRIPTS / name}.sh"), env=env
+    )
+    assert done.code == 0, done.text + done.complaint
+    return done.text
+
+
+def test_a_job_of_ci_builds_here(farm: Farm, engine: Engine, tmp_path: Path, tag: str) -> None:
+    tls, machine = farm.folder / "tls", os.uname().machine
+    address = re.search(r"tcp://\S+", farm.runner.run(("docker", "buildx", "inspect", "farm")).text)
+    assert address
+    program = tmp_path / "bin/drivebuild"
+    program.parent.mkdir()
+    # Only whole environments can be verified; what is built here is a stage before.
+    act = f'case "$1" in verify) echo "{{}}" ;; *) exec {sys.executable} -m builder "$@" ;; esac'
+    program.write_text(f"#!/bin/sh\n{act}\n")
+    program.chmod(0o755)
+    names = {"CA": "ca.pem", "CERT": "client.pem", "KEY": "client.key"}
+    job = {
+        "DRIVEBUILD_BUILDER": "drivebuild-7-1-image",
+        "DRIVEBUILD_BUILDERS": f"{machine} remote {address[0]} servername=buildkit.test",
+        **{f"DRIVEBUILD_BUILDER_{name}": (tls / file).read_text() for name, file in names.items()},
+        "GITHUB_ENV": str(tmp_path / "env"),
+        "RUNNER_TEMP": str(tmp_path),
+    }
+    assert "running" in step("builder", farm, tmp_path, **job)
+    builder = dict(line.split("=", 1) for line in (tmp_path / "env").read_text().splitlines())
+    image = {
+        "PATH": f"{program.parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "XDG_STATE_HOME": str(tmp_path / "state"),
+        "DRIVEBUILD_ID": "image",
+        "DRIVEBUILD_ARGUMENTS": f"streampetr --platform debian-12-cpu --until tools --tag {tag}",
+        "DRIVEBUILD_BASE_ID": "",
+        "DRIVEBUILD_CACHE_FROM": "",
+        "DRIVEBUILD_CACHE_TO": "ci-tools",
+        "DRIVEBUILD_PUSH": "true",
+        "DRIVEBUILD_REGISTRY": TEAM,
+        **builder,
+    }
+    try:
+        step("image", farm, tmp_path, **image)
+        # It came back to be verified, and went on from the builder.
+        assert engine.image(tag)
+    finally:
+        SystemRunner().run(("docker", "image", "rm", "--force", tag))
+    pushed = json.loads((tmp_path / "out/image.pushed.json").read_text())
+    assert pushed["tags"] == []
+    assert Tools(runner=farm.runner).look(reference(f"{TEAM}/{tag.partition(':')[0]}@{pushed['digest']}", option="X"))
+    records = [json.loads(path.read_text()) for path in (tmp_path / "state").rglob("record.json")]
+    assert [record["builder"] for record in records] == ["drivebuild-7-1-image"]
+    step("builder-end", farm, tmp_path, **job)
+    assert not (tmp_path / "drivebuild-7-1-image").exists()
+    assert farm.runner.run(("docker", "buildx", "inspect", "drivebuild-7-1-image")).code != 0
+
+
+def test_pods_are_asked_for_as_ci_does(farm: Farm, tmp_path: Path) -> None:
+    """Without a cluster: what buildx notes is what the workflow wants; nothing is started."""
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "c",
+        "clusters": [{"name": "k", "cluster": {"server": "https://127.0.0.1:1"}}],
+        "contexts": [{"name": "c", "context": {"cluster": "k", "user": "u"}}],
+        "users": [{"name": "u", "user": {"token": "t"}}],
+    }
+    (tmp_path / "buildkitd.toml").write_text("debug = true\n")
+    job = {
+        "DRIVEBUILD_BUILDER": "drivebuild-7-1-pods",
+        "DRIVEBUILD_BUILDERS": f"{os.uname().machine} kubernetes buildkitd.toml namespace=build nodeselector=a=b,c=d",
+        "DRIVEBUILD_BUILDER_KUBECONFIG": json.dumps(config),
+        "RUNNER_TEMP": str(tmp_path),
+    }
+    words = ("sh", "-c", 'cd "$1" && exec bash "$2"', "sh", str(tmp_path), str(SCRIPTS / "builder.sh"))
+    (tmp_path / "sleep").symlink_to("/bin/true")
+    done = farm.runner.run(words, env={**job, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"})
+    assert done.code == 1
+    assert "127.0.0.1:1" in done.text + done.complaint
+    noted = json.loads((Path(os.environ["BUILDX_CONFIG"]) / "instances/drivebuild-7-1-pods").read_text())
+    (node,) = noted["Nodes"]
+    assert noted["Driver"] == "kubernetes"
+    assert node["DriverOpts"] == {"namespace": "build", "nodeselector": "a=b,c=d"}
+    assert node["Name"] == f"drivebuild-{os.uname().machine.replace('_', '-')}"
+    assert f"deployment={node['Name']}" in node["Endpoint"]
+    assert "kubeconfig" in node["Endpoint"]
+    step("builder-end", farm, tmp_path, **job)
+    assert not (Path(os.environ["BUILDX_CONFIG"]) / "instances/drivebuild-7-1-pods").exists()

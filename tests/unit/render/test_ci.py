@@ -11,6 +11,7 @@ import yaml
 
 from builder.recipe.types import Catalog
 from builder.render.ci import ACTIONS, FILES, render_ci
+from builder.render.cibuilders import Ci, CiBuilder, KubernetesBuilder, RemoteBuilder
 
 GITHUB = tuple(path for path in FILES if path.startswith(".github/"))
 IMAGES = ".github/workflows/images.yml"
@@ -141,3 +142,55 @@ def test_a_site_without_cpu_platforms_has_no_filter_of_ours(catalog: Catalog, te
     npu = {name: platform for name, platform in catalog.platforms.items() if platform.accelerator == "npu"}
     text = render_ci(replace(catalog, platforms=npu), templates)[IMAGES]
     assert "vars.DRIVEBUILD_FILTER || ''" in text
+
+
+# --- builders elsewhere ----------------------------------------------------------------------------
+
+JOBS = "ci/gitlab-jobs.yml"
+REMOTE = RemoteBuilder(endpoint="tcp://buildkit.example:1234", servername="buildkit.internal")
+PODS = KubernetesBuilder(options={"namespace": "build", "nodeselector": "a=b,c=d"}, config="ci/buildkitd.toml")
+
+
+def built_by(catalog: Catalog, templates: dict[str, str], **builders: CiBuilder) -> dict[str, str]:
+    return render_ci(catalog, templates, Ci(builders=dict(builders)))  # type: ignore[arg-type]
+
+
+def test_a_builder_is_made_for_the_jobs_that_push_and_for_no_stranger(
+    catalog: Catalog, templates: dict[str, str], rendered: dict[str, str]
+) -> None:
+    texts = built_by(catalog, templates, x86_64=REMOTE, aarch64=PODS)
+    assert {path for path in texts if texts[path] != rendered[path]} == {IMAGES, JOBS}
+    flow = yaml.safe_load(texts[IMAGES])
+    for name, job in flow["jobs"].items():
+        names = [step["name"] for step in job["steps"]]
+        if name not in ("shared", "images"):
+            assert "DRIVEBUILD_BUILDER" not in yaml.safe_dump(job), name
+            continue
+        assert job["env"]["DRIVEBUILD_BUILDER"].endswith("${{ matrix.id }}")
+        assert names.index("Log in") < names.index("Builder") < names.index("Base image")
+        assert names[-1] == "Forget the builder"
+        assert job["steps"][-1]["if"] == "always()"
+        made = job["steps"][names.index("Builder")]
+        assert made["env"]["DRIVEBUILD_BUILDERS"].splitlines() == [
+            "aarch64 kubernetes ci/buildkitd.toml namespace=build nodeselector=a=b,c=d",
+            "x86_64 remote tcp://buildkit.example:1234 servername=buildkit.internal",
+        ]
+        # The keys are for this step, not for those that build.
+        others = [step for step in job["steps"] if step is not made and "secrets.DRIVEBUILD_BUILDER" in str(step)]
+        assert others == []
+    gitlab = yaml.safe_load(texts[JOBS])
+    for name in (".drivebuild-shared", ".drivebuild-image"):
+        assert gitlab[name]["variables"]["DRIVEBUILD_BUILDERS"] == made["env"]["DRIVEBUILD_BUILDERS"]
+        assert "buildx rm" in gitlab[name]["after_script"][0]
+    (pushes,) = (text for text in gitlab[".drivebuild-image"]["script"] if "buildx create" in text)
+    assert pushes.index('[ "$DRIVEBUILD_PUSH" = true ]') < pushes.index("buildx create")
+    assert any("nothing is pushed from here" in text for text in gitlab[".drivebuild-shared"]["script"])
+
+
+def test_a_workflow_asks_for_no_secret_that_its_builders_do_not_need(
+    catalog: Catalog, templates: dict[str, str]
+) -> None:
+    remote = built_by(catalog, templates, x86_64=REMOTE)[IMAGES]
+    pods = built_by(catalog, templates, x86_64=PODS)[IMAGES]
+    assert "DRIVEBUILD_BUILDER_KUBECONFIG }}" not in remote
+    assert "DRIVEBUILD_BUILDER_KEY }}" not in pods

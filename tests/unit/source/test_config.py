@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from builder.errors import UsageError
+from builder.render.cibuilders import builder_lines
 from builder.source.config import Config, config_files, read_config
 
 
@@ -245,3 +246,48 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     path.write_bytes(b"\xff\xfe\n")
     with pytest.raises(UsageError, match="not UTF-8"):
         read_config(path, {}, tmp_path)
+
+
+# --- ci --------------------------------------------------------------------------------------------
+
+
+def test_builders_of_ci_by_architecture(tmp_path: Path) -> None:
+    text = """\
+ci:
+  builders:
+    x86_64: {driver: remote, endpoint: "tcp://buildkit.example:1234", servername: buildkit.internal}
+    aarch64: {driver: kubernetes, options: {namespace: build, replicas: "4"}, config: ci/buildkitd.toml}
+"""
+    found = read(tmp_path, text).ci
+    assert builder_lines(found.builders) == (
+        "aarch64 kubernetes ci/buildkitd.toml namespace=build replicas=4",
+        "x86_64 remote tcp://buildkit.example:1234 servername=buildkit.internal",
+    )
+    assert read(tmp_path, "{}").ci.builders == {}
+
+
+@pytest.mark.parametrize(
+    ("builder", "said"),
+    [
+        ("{driver: remote}", "endpoint"),
+        ("{driver: remote, endpoint: 'tcp://h'}", "where buildkitd listens"),
+        ("{driver: remote, endpoint: 'tcp://h:1 --x'}", "where buildkitd listens"),
+        ("{driver: remote, endpoint: 'tcp://$(id):1'}", "where buildkitd listens"),
+        ("{driver: remote, endpoint: 'tcp://h:1', options: {a: b}}", "options"),
+        ("{driver: kubernetes, endpoint: 'tcp://h:1'}", "endpoint"),
+        ("{driver: kubernetes, options: {namespace: 'a b'}}", "no blanks, no quotes"),
+        ("{driver: kubernetes, options: {namespace: '${{ secrets.X }}'}}", "no blanks, no quotes"),
+        ("{driver: kubernetes, config: ../outside}", "a file of the repository"),
+        ("{driver: docker-container}", "driver"),
+    ],
+)
+def test_what_is_no_builder_of_ci(tmp_path: Path, builder: str, said: str) -> None:
+    assert said in refused(tmp_path, f"ci:\n  builders:\n    x86_64: {builder}\n").message
+
+
+def test_ci_is_of_the_repository_and_not_of_a_user(tmp_path: Path) -> None:
+    write(tmp_path / "home/.config/drivebuild/config.yaml", "ci: {}\n")
+    (tmp_path / "site").mkdir()
+    with pytest.raises(UsageError, match="ci: not in a user's own file") as caught:
+        read_config(None, {"HOME": str(tmp_path / "home")}, tmp_path / "site")
+    assert "config.yaml:1:1" in caught.value.message
