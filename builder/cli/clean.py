@@ -137,6 +137,7 @@ def _alone() -> Any:
 def _look(asked: Asked, now: float) -> tuple[Found, ImageList | None]:
     """Return what may go. The engine is asked only when its images matter."""
     from builder.engine.cacheprune import read_usage
+    from builder.engine.cacherecords import choose
     from builder.engine.leftover import Times
     from builder.engine.process import SystemRunner
 
@@ -152,6 +153,8 @@ def _look(asked: Asked, now: float) -> tuple[Found, ImageList | None]:
         except BuildError:
             if asked.cache:
                 raise
+    if asked.cache and found.usage:
+        found.cache = choose(found.usage.records, seconds=asked.seconds, budget=asked.budget)
     return found, images_of
 
 
@@ -244,17 +247,21 @@ def _remove(found: Found, images_of: ImageList | None, *, as_json: bool) -> None
         why = images_of.remove(image) if images_of else ""
         failed += [(name_of(image), why)] if why else []
     pruned = None
-    if found.asked.cache:
-        pruned = prune(SystemRunner(), found.asked.budget, found.asked.seconds // 3600, found.asked.builder)
-        if pruned and facts:
+    if found.cache and found.cache.gone:
+        pruned = prune(SystemRunner(), found.cache.gone, found.asked.seconds, found.asked.builder)
+        if pruned.gone and facts:
             # Nobody says what of it went; a forecast knows nothing then, rather than something wrong.
             forget(found.asked.builder or builder_name(facts))
     if as_json:
-        print_json_of(found, dry=False, failed=failed)
+        print_json_of(found, dry=False, failed=failed, pruned=pruned)
     else:
         after = facts.free_bytes() if facts else None
         removed = len(found.files) + len(found.gone) - len(failed)
-        typer.echo(f"removed {removed} things" + (f", {human_bytes(pruned)} of the build cache" if pruned else ""))
+        of_cache = f", {human_bytes(pruned.bytes)} in {len(pruned.gone)} records of the build cache" if pruned else ""
+        typer.echo(f"removed {removed} things{of_cache}")
+        if pruned and pruned.stayed:
+            stayed = human_bytes(sum(each.bytes for each in pruned.stayed))
+            typer.echo(f"{len(pruned.stayed)} of its records stay, {stayed}: they were used again meanwhile")
         if before is not None and after is not None:
             typer.echo(f"the engine's disk has {human_bytes(after)} free, {human_bytes(max(after - before, 0))} more")
     if failed:

@@ -14,11 +14,16 @@ from builder.engine.text import printable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from builder.engine.cacheprune import Usage
+    from builder.engine.cacheprune import Pruned, Usage
+    from builder.engine.cacherecords import Choice as CacheChoice
+    from builder.engine.cacherecords import Record
     from builder.engine.leftover import Leftover
     from builder.engine.ours import Choice, Held
 
 __all__ = ["Asked", "Found", "print_found", "print_json_of"]
+
+_SHOWN = 10
+"""Records of the build cache that have a line: the largest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +53,7 @@ class Found:
     choice: Choice | None = None
     files: tuple[Leftover, ...] = ()
     usage: Usage | None = None
+    cache: CacheChoice | None = None
 
     @property
     def gone(self) -> tuple[Held, ...]:
@@ -66,13 +72,11 @@ class Found:
 
     @property
     def cache_bytes(self) -> int:
-        from builder.engine.cacheprune import expected_bytes
-
-        return expected_bytes(self.usage, self.asked.budget) if self.usage and self.asked.cache else 0
+        return self.cache.bytes if self.cache else 0
 
     @property
     def nothing(self) -> bool:
-        return not (self.gone or self.files or self.cache_bytes)
+        return not (self.gone or self.files or (self.cache and self.cache.gone))
 
 
 def print_found(found: Found) -> None:
@@ -88,12 +92,24 @@ def print_found(found: Found) -> None:
     for (kind, path, why), items in _together(found.files).items():
         size, when = sum(item.bytes for item in items), max(item.when for item in items)
         rows.append((kind, printable(path), human_bytes(size), _age(now - when), why))
+    for record in _largest(found):
+        rows.append(("cache", f"{record.id} {_step(record)}", human_bytes(record.bytes), _age(record.idle), "not used"))
     if rows:
         print_table(rows, header=("KIND", "WHAT", "FREES", "AGE", "WHY"))
         typer.echo("")
     for kept in found.choice.kept if found.choice else ():
         typer.echo(f"kept: {printable(name_of(kept.image))}: {printable(kept.why)}")
     _print_sums(found)
+
+
+def _largest(found: Found) -> Sequence[Record]:
+    records = found.cache.gone if found.cache else ()
+    return sorted(records, key=lambda record: -record.bytes)[:_SHOWN]
+
+
+def _step(record: Record) -> str:
+    text = printable(" ".join(record.what.split()))
+    return text if len(text) <= 50 else f"{text[:49]}…"
 
 
 def _together(files: Sequence[Leftover]) -> dict[tuple[str, str, str], list[Leftover]]:
@@ -115,6 +131,7 @@ def _alone_bytes(image: Held, found: Found) -> int:
 def _print_sums(found: Found) -> None:
     if found.nothing:
         typer.echo("nothing to remove")
+        _print_cache(found)
         return
     if found.gone:
         typer.echo(f"images: {len(found.gone)}, together {human_bytes(found.image_bytes)} that no other image has")
@@ -123,9 +140,23 @@ def _print_sums(found: Found) -> None:
             typer.echo(f"  BuildKit's cache has {shared} of images' layers, too: those are freed when it lets them go")
     if found.files:
         typer.echo(f"files: {len(found.files)}, {human_bytes(found.file_bytes)}")
-    if found.asked.cache and found.usage:
-        total, budget = human_bytes(found.usage.total), human_bytes(found.asked.budget)
-        typer.echo(f"build cache: {total}, down to {budget}: up to {human_bytes(found.cache_bytes)}, whoever made it")
+    _print_cache(found)
+
+
+def _print_cache(found: Found) -> None:
+    """Print what goes from the build cache, and why no more does."""
+    if not (found.usage and found.cache):
+        return
+    own, gone, budget = found.usage.total - found.usage.shared, found.cache.bytes, found.asked.budget
+    shared = f" and {human_bytes(found.usage.shared)} of images' layers" if found.usage.shared else ""
+    more = len(found.cache.gone)
+    typer.echo(f"build cache: {human_bytes(own)}{shared}; down to {human_bytes(budget)}: ", nl=False)
+    typer.echo(f"{more} records, {human_bytes(gone)}, whoever made them" if more else "no record goes")
+    if own - gone > budget:
+        typer.echo(f"  {human_bytes(own - gone)} stay: used within --older-than, by a running build, or by what was")
+    if found.cache.held:
+        held = human_bytes(sum(each.bytes for each in found.cache.held))
+        typer.echo(f"  of it {held} are old enough, but younger steps or images stand on them")
 
 
 def _age(seconds: float) -> str:
@@ -135,8 +166,8 @@ def _age(seconds: float) -> str:
     return "now"
 
 
-def print_json_of(found: Found, *, dry: bool, failed: Sequence[tuple[str, str]]) -> None:
-    """Print the same as JSON, with what could not be removed."""
+def print_json_of(found: Found, *, dry: bool, failed: Sequence[tuple[str, str]], pruned: Pruned | None = None) -> None:
+    """Print the same as JSON, with what could not be removed, and what of the build cache was."""
     from builder.cli.inspect import print_json
 
     choice = found.choice
@@ -153,10 +184,24 @@ def print_json_of(found: Found, *, dry: bool, failed: Sequence[tuple[str, str]])
                 for each in found.files
             ],
             "bytes": {"images": found.image_bytes, "files": found.file_bytes, "cache": found.cache_bytes},
-            "cache": {"total": found.usage.total, "shared": found.usage.shared} if found.usage else None,
+            "cache": _cache(found, pruned),
             "failed": [{"what": name, "why": why} for name, why in failed],
         }
     )
+
+
+def _cache(found: Found, pruned: Pruned | None) -> dict[str, Any] | None:
+    if not found.usage:
+        return None
+    sums: dict[str, Any] = {"total": found.usage.total, "shared": found.usage.shared}
+    if found.cache:
+        sums["records"] = [
+            {"id": each.id, "bytes": each.bytes, "idle": each.idle, "step": each.what} for each in found.cache.gone
+        ]
+        sums["held"] = sum(each.bytes for each in found.cache.held)
+    if pruned:
+        sums |= {"freed": pruned.bytes, "stayed": [each.id for each in pruned.stayed]}
+    return sums
 
 
 def _image(image: Held) -> dict[str, Any]:
