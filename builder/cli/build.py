@@ -57,6 +57,7 @@ from builder.cli.push import (
     Overwrite,
     Push,
     PushedFile,
+    check_delivered,
     check_pushed_file,
     delivery_of,
     print_delivered,
@@ -179,6 +180,7 @@ def image(
         print_json_record(record)
     else:
         print_record(record)
+    check_delivered(done)
 
 
 def _for_dry_run(

@@ -108,6 +108,7 @@ def merge(
     as_json: AsJson = False,
 ) -> None:
     """Make one multi-architecture image of what each architecture's machine has pushed."""
+    from builder.engine.owntag import check_standing, own_tag
     from builder.engine.promote import merge as merge_them
     from builder.engine.registry import reference
 
@@ -121,7 +122,12 @@ def merge(
     )
     if as_json:
         _print_json(done, dry_run=dry_run)
-        return
+    else:
+        _print_merged(done, dry_run=dry_run)
+    check_standing(own_tag(done.names[0], done.recipe), done.digest, done.taken)
+
+
+def _print_merged(done: Merged, *, dry_run: bool) -> None:
     verb = "would make" if dry_run else "made"
     at = f"@{done.digest}" if done.digest else ""
     typer.echo(f"{verb}  {done.names[0]}{at} ({', '.join(done.architectures)})")

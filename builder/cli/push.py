@@ -27,6 +27,7 @@ __all__ = [
     "Overwrite",
     "Push",
     "PushedFile",
+    "check_delivered",
     "check_pushed_file",
     "delivery_of",
     "print_delivered",
@@ -208,6 +209,19 @@ def _print_pushed(done: Pushed, *, json: bool) -> None:
             f"kept    the tag with the recipe's hash is another image's, {done.kept}; this one is known by its digest."
             " --overwrite moves the tag"
         )
+
+
+def check_delivered(delivered: Delivered) -> None:
+    """Refuse, when everything is said, a push whose own tag is another's now.
+
+    Raises:
+        BuildError: naming both.
+    """
+    from builder.engine.owntag import check_standing, own_tag
+
+    if delivered.pushed:
+        done = delivered.pushed
+        check_standing(own_tag(done.name, done.recipe), done.digest, done.taken)
 
 
 def _event(done: Pushed) -> dict[str, object]:

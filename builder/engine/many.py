@@ -20,6 +20,7 @@ from builder.engine.buildlock import try_lock
 from builder.engine.delivery import deliver
 from builder.engine.hints import LOW_DISK_BYTES
 from builder.engine.host import Engine
+from builder.engine.owntag import check_standing, own_tag
 from builder.engine.push import Way
 from builder.engine.works import TICK, Board, Doors, Show, Watch, Work, failed_by
 from builder.errors import BuildError, DrivebuildError
@@ -175,6 +176,8 @@ class _Fleet:
                 done = self._delivered(work, watch, self._doors.runner(self._stop), engine)
             record = done.record
             pushed = f"{done.pushed.name}@{done.pushed.digest}" if done.pushed else ""
+            if done.pushed:
+                check_standing(own_tag(done.pushed.name, done.pushed.recipe), done.pushed.digest, done.pushed.taken)
             if done.pushed and done.pushed.kept:
                 notes = (
                     f"the tag with the recipe's hash stays another image's, {done.pushed.kept}: --overwrite moves it",

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from builder.engine.manifests import Found, Tools
+from builder.engine.owntag import overtaken, own_tag
 from builder.engine.registry import Reference
 from builder.engine.verified import Verified, kept
 from builder.errors import BuildError, UsageError
@@ -64,7 +65,7 @@ def promote(
     after = found.digest if found.index else ""
     if not dry_run:
         tools.name((target,), (pinned,), one=not found.index)
-        after = _landed(tools, target, found)
+        after = _landed(tools, target, found.contents)
     return Promoted(
         source=str(source),
         before=found.digest,
@@ -93,15 +94,15 @@ def _check_verified(source: Reference, found: Found, verified: tuple[Verified | 
         raise BuildError(message, hint=hint)
 
 
-def _landed(tools: Tools, target: Reference, wanted: Found) -> str:
+def _landed(tools: Tools, target: Reference, wanted: frozenset[tuple[str, str]]) -> str:
     """Return the digest that a name has now.
 
     Raises:
         BuildError: when that is another image.
     """
     now = tools.look(target)
-    if now is None or now.contents != wanted.contents:
-        raise BuildError(f"{target} is not what was named: another push was quicker", hint="promote it again")
+    if now is None or now.contents != wanted:
+        raise BuildError(f"{target} is not what was named: another push was quicker", hint="say it again")
     return now.digest
 
 
@@ -116,6 +117,8 @@ class Merged:
     architectures: tuple[str, ...]
     kept: str = ""
     """The digest of another image that has the recipe's own tag, and keeps it."""
+    taken: str = ""
+    """The digest of another image that was given that tag while this one was."""
 
 
 def merge(
@@ -141,22 +144,25 @@ def merge(
     _check_architectures(found)
     recipe = _recipe(found, any_recipe=any_recipe)
     sources = tuple(target.at(digest) for digest in found)
-    own = Reference(target.repository, f"{target.tag}-{recipe[:SHORT]}")
+    own = Reference(target.repository, own_tag(target.tag, recipe))
     there = tools.look(own) if recipe else None
     contents = frozenset(pair for each in found.values() for pair in each.contents)
     # What one machine pushed alone under this tag is a part of what is to stand there, and may grow.
     free = there is None or overwrite or there.contents <= contents
     names = (target, own) if recipe and free else (target,)
+    taken = digest = ""
     if not dry_run:
         # What is there for one architecture only is named as it is.
         tools.name(names, sources, one=len(sources) == 1)
-    now = None if dry_run else tools.look(target)
+        digest = _landed(tools, target, contents)
+        taken = overtaken(own, lambda found: found.contents == contents, tools) if own in names else ""
     return Merged(
-        names=tuple(each.name for each in names),
-        digest=now.digest if now else "",
+        names=tuple(each.name for each in names if not (taken and each is own)),
+        digest=digest,
         recipe=recipe,
         architectures=tuple(image.architecture for image in images),
         kept=there.digest if there and not free else "",
+        taken=taken,
     )
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from builder.engine.attest import attest_words
 from builder.engine.command import Choices, build_command, build_files, default_tag, recipe_of
 from builder.engine.host import INSTALL, Engine, Facts
-from builder.engine.manifests import Tools
+from builder.engine.manifests import Found, Tools
+from builder.engine.owntag import overtaken, own_tag
 from builder.engine.process import Argv, CommandMissingError, Runner
 from builder.engine.registry import ARCHITECTURES, Reference, patience_asked, refused
 from builder.errors import BuildError, UsageError
@@ -39,6 +40,8 @@ class Pushed:
     """All names it has there by this push, or had already."""
     kept: str = ""
     """The digest of another image that has the recipe's own tag, and keeps it."""
+    taken: str = ""
+    """The digest of another image that was given that tag while this one was: two pushed one recipe at once."""
     recipe: str = ""
     architecture: str = ""
 
@@ -142,28 +145,33 @@ def _with_recipe_tag(
     done: Pushed, target: Reference, source: str, way: Way, choices: Choices, *, overwrite: bool
 ) -> Pushed:
     """Give what was pushed its second tag, if no other image has that."""
-    second = Reference(target.repository, f"{target.tag}-{done.recipe[:SHORT]}")
+    second = Reference(target.repository, own_tag(target.tag, done.recipe))
     tools = way.tools(choices)
-    there = None if overwrite else tools.look(second)
-    if there and there.digest != done.digest:
+
+    def ours(found: Found) -> bool:
+        if found.digest == done.digest:
+            return True
         new = tools.look(Reference(target.repository, digest=done.digest))
-        if new is None or not new.contents <= there.contents:
-            return _changed(done, kept=there.digest)
-    elif there is None:
-        if source:
-            try:
-                _pushed_by_engine(source, second, way)
-            except RefusedError as error:
-                raise refused(f"{second.name} could not be pushed", str(error), target.host) from error
-        else:
+        return new is not None and new.contents <= found.contents
+
+    def write() -> None:
+        if not source:
             tools.name((second,), (target.at(done.digest),), one=True)
-    return _changed(done, tags=(*done.tags, second.name))
+            return
+        try:
+            _pushed_by_engine(source, second, way)
+        except RefusedError as error:
+            raise refused(f"{second.name} could not be pushed", str(error), target.host) from error
 
-
-def _changed(done: Pushed, *, tags: tuple[str, ...] = (), kept: str = "") -> Pushed:
-    from dataclasses import replace
-
-    return replace(done, tags=tags or done.tags, kept=kept)
+    there = None if overwrite else tools.look(second)
+    if there:
+        if not ours(there):
+            return replace(done, kept=there.digest)
+    else:
+        write()
+        if taken := overtaken(second, ours, tools):
+            return replace(done, taken=taken)
+    return replace(done, tags=(*done.tags, second.name))
 
 
 def _pushed_by_buildkit(plan: Plan, dockerfile: str, choices: Choices, target: Reference, way: Way, more: Argv) -> str:

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from support.registry import Fault, FaultyDoor, Registry, faulty_door, registry_
 from builder.engine.build import Choices, build
 from builder.engine.host import Engine
 from builder.engine.manifests import Tools
+from builder.engine.owntag import SETTLE, check_standing
 from builder.engine.process import Result, SystemRunner
 from builder.engine.push import Pushed, Way, push
 from builder.engine.registry import reference
@@ -116,6 +118,65 @@ def test_two_tags_and_the_second_is_written_once(site: Site, registry: Registry)
     assert (third.kept, at(own).digest) == ("", second.digest)
 
 
+def test_of_two_that_push_one_recipe_at_once_the_one_that_lost_says_so(
+    site: Site, door: FaultyDoor, registry: Registry
+) -> None:
+    """Both find the tag free; the first one writes when the rival has written, and replaces it."""
+    written, replaced = threading.Event(), threading.Event()
+    found: list[Pushed] = []
+
+    def settle(_seconds: float) -> None:
+        # By the end of it has written who looked before the rival wrote.
+        written.set()
+        assert replaced.wait(60)
+
+    rivals = replace(site.way, patience=Patience(tries=1, sleep=settle))
+
+    def push_too() -> None:
+        found.append(push(site.plan, DOCKERFILE, site.built("two"), f"{registry.address}/race", way=rivals))
+
+    thread = threading.Thread(target=push_too)
+
+    def between() -> None:
+        thread.start()
+        assert written.wait(60)
+
+    own = f"{site.plan.tag.rpartition(':')[2]}-{RECIPE[:12]}"
+    door.faults.append(Fault("PUT", rf"/manifests/{own}$", through=True, after=between))
+    choices = site.built("one")
+    ours = replace(site.way, patience=Patience(tries=1, sleep=lambda _seconds: replaced.set()))
+    first = push(site.plan, DOCKERFILE, choices, f"{door.address}/race", way=ours)
+    thread.join(60)
+    (second,) = found
+    assert (first.kept, first.taken, len(first.tags)) == ("", "", 2)
+    assert (second.kept, second.taken, len(second.tags)) == ("", first.digest, 1)
+    standing = f"{second.name}-{RECIPE[:12]}"
+    assert at(standing).digest == first.digest != second.digest
+    with pytest.raises(BuildError) as caught:
+        check_standing(standing, second.digest, second.taken)
+    assert first.digest in caught.value.message.splitlines()[0]
+    # Its image is not lost; and said again it is the later one: the tag is written once.
+    assert at(f"{second.name.rpartition(':')[0]}@{second.digest}")
+    again = site.pushed("two", f"{registry.address}/race")
+    assert (again.kept, again.taken) == (first.digest, "")
+
+
+def test_a_rival_that_comes_after_the_writing_is_seen(site: Site, registry: Registry) -> None:
+    repository = f"{registry.address}/after"
+    rival = site.pushed("two", repository, by_digest=True)
+    name = f"{repository}/{site.plan.tag.removeprefix('drivebuild/')}-{RECIPE[:12]}"
+
+    def between(_seconds: float) -> None:
+        source = f"{name.rpartition(':')[0]}@{rival.digest}"
+        TOOLS.name((reference(name, option="X"),), (source,), one=True)
+
+    site.way = replace(site.way, patience=Patience(tries=1, sleep=between))
+    done = site.pushed("one", repository)
+    assert done.taken == at(name).digest
+    assert done.taken != done.digest
+    assert len(done.tags) == 1
+
+
 def test_promotion_by_digest_between_repositories(site: Site, registry: Registry) -> None:
     done = site.pushed("one", f"{registry.address}/built")
     target = f"{registry.address}/released/toy:v1"
@@ -208,7 +269,7 @@ def test_a_connection_that_is_cut_in_mid_push(site: Site, door: FaultyDoor) -> N
     done = site.pushed("cut", f"{door.address}/cut")
     assert door.count(0) == 3
     assert at(done.name).digest == done.digest
-    assert site.waits == [2.0, 4.0]
+    assert site.waits == [2.0, 4.0, SETTLE]
     assert "try 3 of 4 in 4 s" in site.said[1]
 
 
@@ -217,13 +278,14 @@ def test_a_registry_that_dies_in_mid_push_and_comes_back(site: Site, tmp_path: P
 
         def come_back(seconds: float) -> None:
             site.waits.append(seconds)
-            registry.start()
+            if len(site.waits) == 1:
+                registry.start()
 
         # It dies with all layers in it, and before it has the manifest.
         door.faults = [Fault("PUT", "/manifests/", after=registry.kill)]
         site.way = replace(site.way, patience=Patience(tries=3, sleep=come_back, chance=lambda: 0.5))
         done = site.pushed("mortal", f"{door.address}/mortal")
-        assert site.waits == [2.0]
+        assert site.waits == [2.0, SETTLE]
         assert at(done.name).digest == done.digest
         uploads = [request for request in door.requests if request[0] == "PATCH"]
         assert len(uploads) == len({request[1] for request in uploads}), "no layer was sent twice"
@@ -235,7 +297,7 @@ def test_a_registry_that_throttles_and_says_for_how_long(site: Site, door: Fault
     root = Fault("GET", "^/v2/$", status=429, headers={"Retry-After": "7"}, body=body)
     done = site.pushed("slow", f"{door.address}/slow")
     assert at(done.name).digest == done.digest
-    assert site.waits == [7.0]
+    assert site.waits == [7.0, SETTLE]
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,8 @@ class Fault:
     body: bytes = b""
     after: Callable[[], None] = lambda: None
     """Is called when it has happened."""
+    through: bool = False
+    """No fault at all: once `after` has returned, the request goes on as it is."""
 
 
 @dataclass
@@ -125,9 +127,12 @@ class FaultyDoor:
             for fault in tuple(self.faults):
                 if fault.times > 0 and method == fault.method and re.search(fault.path, path):
                     fault.times -= 1
-                    fault.after()
-                    return fault
-        return None
+                    break
+            else:
+                return None
+        # Who comes in between comes through this door, too.
+        fault.after()
+        return None if fault.through else fault
 
     def count(self, status: int) -> int:
         return sum(1 for request in self.requests if request[2] == status)

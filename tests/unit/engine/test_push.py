@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ from support.runner import RecordingRunner
 from builder.engine.build import Choices, build_command
 from builder.engine.builders import Builder
 from builder.engine.local import LocalSource
-from builder.engine.process import Result
+from builder.engine.owntag import SETTLE, check_standing, own_tag
+from builder.engine.process import Argv, Result
 from builder.engine.push import Way, check_export, push, pushed_name
 from builder.engine.registry import check_repository
 from builder.engine.snapshot import Asked
@@ -24,7 +26,11 @@ DIGEST = f"sha256:{'0123456789abcdef' * 4}"
 
 
 def way(runner: RecordingRunner, engine: FakeEngine | None = None, patience: Patience | None = None) -> Way:
-    return Way(runner=runner, engine=engine or FakeEngine(), patience=patience or Patience(tries=1))  # type: ignore[arg-type]
+    return Way(
+        runner=runner,
+        engine=engine or FakeEngine(),
+        patience=patience or Patience(tries=1, sleep=lambda _seconds: None),
+    )  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -132,20 +138,64 @@ def pushing(second: Result) -> RecordingRunner:
     return RecordingRunner(answers=answers)
 
 
+NOT_FOUND = Result(1, b"", b"ERROR: r.example/t/toy:x: not found")
+
+
+class Between(RecordingRunner):
+    """A registry with nothing under the tag, until it was written: then this stands there."""
+
+    stands: Result
+
+    def run(self, argv: Argv, *, stdin: bytes = b"", env: Mapping[str, str] | None = None) -> Result:
+        done = super().run(argv, stdin=stdin, env=env)
+        if argv == ("docker", "push", SECOND):
+            self.answers["imagetools", SECOND] = self.stands
+        return done
+
+
+SECOND = f"r.example/t/toy:plat-stock-{RECIPE[:12]}"
+
+
+def between(stands: Result) -> Between:
+    runner = Between(pushing(NOT_FOUND).answers)
+    runner.stands = stands
+    return runner
+
+
 def test_the_recipes_own_tag_is_written_where_there_is_none(plan: Plan) -> None:
-    runner = pushing(Result(1, b"", b"ERROR: r.example/t/toy:x: not found"))
+    runner = between(looked(DIGEST, config()))
     done = push(plan, "FROM scratch\n", ASKED, "r.example/t", way=way(runner))
-    second = f"r.example/t/toy:plat-stock-{RECIPE[:12]}"
-    assert done.tags == ("r.example/t/toy:plat-stock", second)
-    assert ("docker", "push", second) in runner.asked
-    assert (done.recipe, done.architecture, done.kept) == (RECIPE, "amd64", "")
+    assert done.tags == ("r.example/t/toy:plat-stock", SECOND)
+    assert ("docker", "push", SECOND) in runner.asked
+    assert (done.recipe, done.architecture, done.kept, done.taken) == (RECIPE, "amd64", "", "")
+
+
+def test_a_tag_that_another_push_got_in_the_same_moment_is_not_ours(plan: Plan) -> None:
+    runner, waits = between(looked("sha256:rival", config("sha256:2"))), list[float]()
+    patience = Patience(tries=1, sleep=waits.append)
+    done = push(plan, "FROM scratch\n", ASKED, "r.example/t", way=way(runner, patience=patience))
+    assert (done.tags, done.kept, done.taken) == (("r.example/t/toy:plat-stock",), "", "sha256:rival")
+    # The other one has looked by then, and so it has written by the time of the second look.
+    assert waits == [SETTLE]
+    with pytest.raises(BuildError, match=f"its image stands: sha256:rival\n.*{DIGEST}") as caught:
+        check_standing(own_tag(done.name, done.recipe), done.digest, done.taken)
+    assert caught.value.message.startswith(f"{SECOND}: ")
+    assert caught.value.exit_code == 6
+    # The same image, packed otherwise by another machine, is no other.
+    same = between(looked("sha256:zstd", config()))
+    assert push(plan, "FROM scratch\n", ASKED, "r.example/t", way=way(same)).taken == ""
+
+
+def test_a_tag_that_is_gone_again_is_no_success(plan: Plan) -> None:
+    with pytest.raises(BuildError, match="has nothing there"):
+        push(plan, "FROM scratch\n", ASKED, "r.example/t", way=way(between(NOT_FOUND)))
 
 
 def test_and_stays_another_images(plan: Plan) -> None:
     runner = pushing(looked("sha256:old", config("sha256:2")))
     done = push(plan, "FROM scratch\n", ASKED, "r.example/t", way=way(runner))
     assert (done.tags, done.kept) == (("r.example/t/toy:plat-stock",), "sha256:old")
-    again = pushing(looked("sha256:old", config("sha256:2")))
+    again = between(looked(DIGEST, config()))
     done = push(plan, "FROM scratch\n", ASKED, "r.example/t", way=way(again), overwrite=True)
     assert (len(done.tags), done.kept) == (2, "")
 

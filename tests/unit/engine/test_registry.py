@@ -343,7 +343,7 @@ def test_a_dry_run_changes_nothing() -> None:
     assert done.before == done.after == ONE
     assert not [words for words in registry.asked if words[3] == "create"]
     registry.hold("r.example/t/toy:arm", TWO, ARM)
-    assert merge(NAME, (ONE, TWO), tools=Tools(runner=registry), dry_run=True).digest == ""
+    assert merge(NAME, (ONE, TWO), tools=at_once(registry), dry_run=True).digest == ""
     assert not [words for words in registry.asked if words[3] == "create"]
 
 
@@ -352,13 +352,17 @@ def test_what_is_not_there() -> None:
         promote(Reference("r.example/t/nope", "x"), NAME, tools=Tools(runner=own()))
 
 
+def at_once(registry: Registry) -> Tools:
+    return Tools(runner=registry, patience=Patience(tries=1, sleep=lambda _seconds: None))
+
+
 def test_two_architectures_become_one_index_with_the_recipes_own_tag() -> None:
     registry = own().hold("r.example/t/toy:arm", TWO, ARM)
-    done = merge(NAME, (ONE, TWO), tools=Tools(runner=registry))
+    done = merge(NAME, (ONE, TWO), tools=at_once(registry))
     assert done.names == ("r.example/t/toy:plat-stock", f"r.example/t/toy:plat-stock-{RECIPE[:12]}")
     assert done.architectures == ("amd64", "arm64")
     assert registry.names[done.names[1]][0] == done.digest
-    again = merge(NAME, (ONE, TWO), tools=Tools(runner=registry))
+    again = merge(NAME, (ONE, TWO), tools=at_once(registry))
     assert (again.kept, len(again.names)) == ("", 2)
 
 
@@ -373,28 +377,40 @@ def test_two_architectures_become_one_index_with_the_recipes_own_tag() -> None:
 def test_what_does_not_belong_together_is_not_merged(second: tuple[str, str, str], said: str) -> None:
     registry = own().hold("r.example/t/toy:arm", TWO, second)
     with pytest.raises(BuildError, match=said):
-        merge(NAME, (ONE, TWO), tools=Tools(runner=registry))
+        merge(NAME, (ONE, TWO), tools=at_once(registry))
     assert not [words for words in registry.asked if words[3] == "create"]
 
 
 def test_one_architecture_alone_gets_its_names_as_it_is() -> None:
-    done = merge(NAME, (ONE,), tools=Tools(runner=own()))
+    done = merge(NAME, (ONE,), tools=at_once(own()))
     assert (done.digest, done.architectures) == (ONE, ("amd64",))
 
 
 def test_the_recipes_tag_of_another_index_stays() -> None:
     registry = own().hold("r.example/t/toy:arm", TWO, ARM)
     registry.hold(f"r.example/t/toy:plat-stock-{RECIPE[:12]}", "sha256:old", ("amd64", "sha256:other", RECIPE))
-    done = merge(NAME, (ONE, TWO), tools=Tools(runner=registry))
+    done = merge(NAME, (ONE, TWO), tools=at_once(registry))
     assert (done.names, done.kept) == (("r.example/t/toy:plat-stock",), "sha256:old")
-    done = merge(NAME, (ONE, TWO), tools=Tools(runner=registry), overwrite=True)
+    done = merge(NAME, (ONE, TWO), tools=at_once(registry), overwrite=True)
     assert (len(done.names), done.kept) == (2, "")
+
+
+def test_another_index_that_came_in_between_is_said() -> None:
+    registry, own_name = own().hold("r.example/t/toy:arm", TWO, ARM), f"r.example/t/toy:plat-stock-{RECIPE[:12]}"
+
+    def rival(_seconds: float) -> None:
+        registry.hold(own_name, "sha256:rival", ("amd64", "sha256:other", RECIPE))
+
+    tools = Tools(runner=registry, patience=Patience(tries=1, sleep=rival))
+    done = merge(NAME, (ONE, TWO), tools=tools)
+    assert (done.names, done.taken) == (("r.example/t/toy:plat-stock",), "sha256:rival")
+    assert done.digest == f"sha256:{'f' * 64}"
 
 
 @pytest.mark.parametrize("digests", [("v1", ONE), ()])
 def test_words_that_make_no_index(digests: tuple[str, ...]) -> None:
     with pytest.raises(UsageError):
-        merge(NAME, digests, tools=Tools(runner=own()))
+        merge(NAME, digests, tools=at_once(own()))
 
 
 def test_a_record_of_another_machine_is_what_verify_prints(tmp_path: Path) -> None:
