@@ -1,13 +1,13 @@
 """The plan of an image for another processor than the builder's, in which what can be is cross-compiled. Pure.
 
-A stage that is cross-compiled keeps its name, its template and its inputs, so whoever asks a plan about it goes on
-working: it takes what the stage `<name>-cross` made on the builder's own processor, and checks it on the target's.
-What no cross compiler is used for runs as it is written, under emulation.
+A stage that is cross-compiled keeps its name, so whoever needs it goes on as before: it takes what the stage
+`<name>-cross` made on the builder's own processor, and checks it on the target's. What no cross compiler is used for
+runs as it is written, under emulation.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from builder.plan.order import in_order
@@ -19,11 +19,16 @@ __all__ = ["CROSS_BASE", "CrossReport", "cross_built", "cross_report", "machine_
 
 CROSS_BASE = "cross-base"
 """The stage of the cross compiler, on the builder's own processor."""
-_SUFFIX = "-cross"
 _CROSSED = "crossed"
 """The input that names the stage which a cross-compiled one takes its files from."""
 _GUESSED: Mapping[Architecture, str] = {"x86_64": "x86_64-pc-linux-gnu", "aarch64": "aarch64-unknown-linux-gnu"}
 """What config.guess says on these machines: so what configure writes down is what it would there."""
+
+_COMPILED: Mapping[str, tuple[str, ...]] = {
+    "python": ("version", "series", "source", "archive", "configure"),
+    "tcmalloc": ("version", "source", "archive", "packages", "page_kib", "page_shift"),
+}
+"""What a cross compile is told of a stage, by its template."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +62,7 @@ def cross_built(catalog: Catalog, plan: Plan, *, target: Architecture, machine: 
     made = dict(_crossed(plan, *found, target))
     if not made:
         return plan
-    stages = {stage.name: stage for stage in _arranged(plan, system, *found, made)}
+    stages = {stage.name: stage for stage in _arranged(plan, *found, made)}
     order = in_order({name: (stage.base, *stage.uses) for name, stage in stages.items()})
     return replace(plan, stages=tuple(stages[name] for name in order))
 
@@ -101,7 +106,7 @@ def _emulated(plan: Plan, target: Architecture) -> Iterator[tuple[str, str]]:
             yield stage.name, "a shared libpython for CANN was never tried through a cross compiler"
         elif stage.template in ("python", "tcmalloc"):
             yield stage.name, "no cross compiler is used for it"
-        elif stage.template == "wheel":
+        elif stage.template == "wheel" and not stage.inputs["pure"]:
             yield stage.name, f"its build asks PyTorch how to compile, and that runs on {target} only"
         elif stage.template in ("pytorch", "torch-npu"):
             yield stage.name, f"its build runs what it has compiled, on {target}"
@@ -112,30 +117,45 @@ def _crossed(
 ) -> Iterator[tuple[str, tuple[StageSpec, StageSpec]]]:
     """Yield by name the two stages that stand in for one: what compiles, and what takes it and checks it."""
     for stage in plan.stages:
-        inputs = {**stage.inputs, "triplet": to.triplet, "host": _GUESSED[target]}
+        own: dict[str, object] = {"triplet": to.triplet, "host": _GUESSED[target]}
         if stage.name == PYTHON_STOCK and stage.inputs["compiler"] == "gcc" and not stage.inputs["shared"]:
-            own = {"foreign": to.foreign, "packages": tuple(f"{name}:{to.foreign}" for name in cross.python_libraries)}
-            yield stage.name, _pair(stage, "python-cross", inputs | own)
+            own |= {"foreign": to.foreign, "packages": tuple(f"{name}:{to.foreign}" for name in cross.python_libraries)}
+            yield stage.name, _pair(stage, _COMPILED["python"], own, ("version", "series"))
         elif stage.template == "tcmalloc":
-            yield stage.name, _pair(stage, "tcmalloc-cross", inputs)
+            yield stage.name, _pair(stage, _COMPILED["tcmalloc"], own, ("version", "page_kib"))
 
 
-def _pair(stage: StageSpec, template: str, inputs: Mapping[str, object]) -> tuple[StageSpec, StageSpec]:
-    name = stage.name + _SUFFIX
-    uses = tuple(use for use in stage.uses if use.startswith("src-"))
-    makes = StageSpec(name=name, template=template, base=CROSS_BASE, inputs=inputs, uses=uses, minutes=stage.minutes)
-    takes = replace(stage, base="base", inputs={**stage.inputs, _CROSSED: name}, uses=(name,), minutes=1)
+def _pair(
+    stage: StageSpec, compiled: Iterable[str], own: Mapping[str, object], checked: Iterable[str]
+) -> tuple[StageSpec, StageSpec]:
+    """Return what compiles a stage, with these inputs of it and its own, and what stands in its place."""
+    makes = replace(
+        stage,
+        name=f"{stage.name}-cross",
+        template=f"{stage.template}-cross",
+        base=CROSS_BASE,
+        inputs={**{key: stage.inputs[key] for key in compiled}, **own},
+        uses=tuple(use for use in stage.uses if use.startswith("src-")),
+    )
+    takes = replace(
+        stage,
+        template=f"{stage.template}-crossed",
+        base="base",
+        inputs={_CROSSED: makes.name, **{key: stage.inputs[key] for key in checked}},
+        uses=(makes.name,),
+        minutes=0,
+    )
     return makes, takes
 
 
 def _arranged(
-    plan: Plan, system: System, cross: Cross, to: CrossTarget, made: Mapping[str, tuple[StageSpec, StageSpec]]
+    plan: Plan, cross: Cross, to: CrossTarget, made: Mapping[str, tuple[StageSpec, StageSpec]]
 ) -> Iterator[StageSpec]:
     """Yield all stages that there are then, in any order."""
     base = plan.platform.base
     # A digest of a registry names all architectures of an image.
     image = machine_image(plan.platform) + (f"@{base.digest}" if base.digest else "")
-    inputs = {"manager": system.manager, "packages": (*cross.packages, *to.packages), "triplet": to.triplet}
+    inputs = {"packages": (*cross.packages, *to.packages), "triplet": to.triplet}
     yield StageSpec(name=CROSS_BASE, template=CROSS_BASE, base=image, inputs=inputs, minutes=1)
     moved = _only_for(plan, set(made))
     for stage in plan.stages:
