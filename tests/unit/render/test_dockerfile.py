@@ -9,6 +9,7 @@ import pytest
 from jinja2 import meta
 from support.dockerfile import Instruction, parse, words
 
+from builder.plan.cross import cross_built
 from builder.plan.make import make_plan
 from builder.plan.stage import Plan
 from builder.recipe.types import Catalog
@@ -44,7 +45,7 @@ def parsed(rendered: dict[str, str]) -> dict[str, list[Instruction]]:
 
 
 def test_each_template_asks_for_what_its_stages_give_and_for_nothing_else(
-    plans: list[Plan], templates: dict[str, str]
+    catalog: Catalog, plans: list[Plan], templates: dict[str, str]
 ) -> None:
     made = environment(templates)
     asked = {
@@ -53,7 +54,8 @@ def test_each_template_asks_for_what_its_stages_give_and_for_nothing_else(
         if name.startswith("stages/")
     }
     used = set()
-    for plan in plans:
+    other = make_plan(catalog, "streampetr", platform="debian-12-cpu", options={"tcmalloc": "source-package"})
+    for plan in (*plans, cross_built(catalog, other, target="aarch64", machine="x86_64")):
         for stage in plan.stages:
             name = f"stages/{stage.template}.j2"
             used.add(name)
