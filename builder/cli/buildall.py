@@ -189,6 +189,7 @@ def _run(settings: Settings, chosen: Chosen, words: Words, many: _Many, engine: 
         work_of,
     )
     from builder.engine.process import SystemRunner
+    from builder.engine.push import Way
 
     quiet, runner = words.progress == "json", SystemRunner()
     plans, left_out = with_stage(chosen, words.until)
@@ -205,7 +206,8 @@ def _run(settings: Settings, chosen: Chosen, words: Words, many: _Many, engine: 
     outcome: Outcome | None = None
     try:
         with ends_like_ctrl_c(), ExitStack() as stack:
-            works = [supplied_work(stack, settings, work, words, engine=engine, runner=runner) for work in works]
+            way = Way(runner=runner, engine=engine)
+            works = [supplied_work(stack, settings, work, words, way=way) for work in works]
             builds = [(work.plan, work.choices) for work in works if work.broken is None]
             secrets = stack.enter_context(compiled_before(words.compile_cache, builds, runner=runner, quiet=quiet))
             works = [_with_secrets(work, secrets) for work in works]

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from builder.cli.main import Settings
     from builder.engine.delivery import Delivery
-    from builder.engine.host import Engine, Facts
-    from builder.engine.process import Runner
+    from builder.engine.host import Facts
+    from builder.engine.push import Way
     from builder.engine.works import Work
     from builder.plan.choose import Chosen
     from builder.plan.stage import Plan
@@ -109,19 +109,17 @@ def work_of(settings: Settings, plan: Plan, words: Words, delivery: Delivery) ->
     )
 
 
-def supplied_work(
-    stack: ExitStack, settings: Settings, work: Work, words: Words, *, engine: Engine, runner: Runner
-) -> Work:
+def supplied_work(stack: ExitStack, settings: Settings, work: Work, words: Words, *, way: Way) -> Work:
     """Return an image's work with all its build is handed: before anything is compiled, so that what lacks is said."""
     from builder.cli.live import Say
     from builder.cli.supply import supplied
     from builder.engine.base import ensure_base
     from builder.engine.delivery import prepared
-    from builder.engine.push import Way
     from builder.engine.works import failed_by
 
     if work.broken is not None:
         return work
+    engine, runner = way.engine, way.runner
     wanted = wanted_of(work.choices, words)
     siblings = siblings_of(settings, work.plan) if work.delivery.cache_from else ()
     try:
@@ -130,7 +128,7 @@ def supplied_work(
             mirror = settings.network().mirror_of(work.plan.platform.system)
             say = Say(quiet=wanted.quiet)
             ensure_base(work.plan.platform, engine=engine, runner=runner, say=say, mirror=mirror)
-        given, way = supplied_with(work.choices, supply), Way(runner=runner, engine=engine)
+        given = supplied_with(work.choices, supply)
         choices, cache_to = prepared(work.plan, given, work.delivery, way=way, siblings=siblings)
     except UsageError:
         raise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 from collections.abc import Callable
@@ -10,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from builder.engine.attest import check_attest
 from builder.engine.build import StageFailedError
-from builder.engine.builders import base_layout, chosen_builder, find_builder
+from builder.engine.builders import base_layout
 from builder.engine.command import Choices, target_of
 from builder.engine.folders import cache_folder, make_folder
 from builder.engine.foreign import own_bases
@@ -90,9 +89,9 @@ def prepared(
     facts = way.engine.facts()
     if delivery.builder:
         retry = f"{choices.retry} --builder {shlex.quote(delivery.builder)}" if choices.retry else ""
-        choices = replace(choices, builder=find_builder(delivery.builder, way.runner), retry=retry)
+        choices = replace(choices, builder=way.builder(delivery.builder), retry=retry)
     else:
-        choices = replace(choices, builder=chosen_builder(way.runner, os.environ))
+        choices = replace(choices, builder=way.builder(""))
     if choices.elsewhere:
         choices = replace(_with_layouts(plan, choices, way), load=not delivery.push)
         _check_kind(choices, facts)

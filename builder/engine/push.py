@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from builder.engine.attest import attest_words
+from builder.engine.builders import Builder, chosen_builder, find_builder
 from builder.engine.command import Choices, build_command, build_files, default_tag, recipe_of
 from builder.engine.host import INSTALL, Engine, Facts
 from builder.engine.manifests import Found, Tools
@@ -54,6 +56,19 @@ class Way:
     engine: Engine
     patience: Patience = PATIENCE
     say: Say = lambda _line: None
+    builders: dict[str, Builder | None] = field(default_factory=dict)
+    """Those that were asked for already: of many images each would cost two processes."""
+
+    def builder(self, name: str) -> Builder | None:
+        """Return the builder of a name, or the one that buildx takes by itself, if it is another than the engine's own.
+
+        Raises:
+            UsageError, BuildError: as `find_builder`.
+        """
+        if name not in self.builders:
+            found = find_builder(name, self.runner) if name else chosen_builder(self.runner, os.environ)
+            self.builders[name] = found
+        return self.builders[name]
 
     def patiently(self, command: Argv, host: str, environment: Mapping[str, str] | None = None) -> str:
         """Run a command, again while its fault passes; return what it printed.
@@ -110,8 +125,10 @@ def push(
     architecture = ARCHITECTURES.get(choices.architecture(facts), choices.architecture(facts))
     if by_digest:
         # Neither the engine's own push nor its BuildKit ("push-by-digest is currently not implemented for docker
-        # driver") knows an image without a tag: one that only this machine's architecture has.
-        tag = "-".join(word for word in (target.tag, recipe[:SHORT], architecture) if word)
+        # driver") knows an image without a tag: one that only this machine's architecture has. A foreign one has its
+        # own in the image's name already.
+        own_word = "" if plan.foreign else architecture
+        tag = "-".join(word for word in (target.tag, recipe[:SHORT], own_word) if word)
         target = Reference(target.repository, "" if choices.elsewhere else tag)
     try:
         if own:
