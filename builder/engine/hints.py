@@ -38,6 +38,7 @@ _HOST = (
     r"Temporary failure resolving '(?P<host>[\w.-]+)'",
     r"(?:error sending request for url|[Ff]ailed to fetch:?) [\(`]*https?://(?P<host>[\w.-]+)",
     r"Could not connect to (?P<host>[\w.-]+):\d+",
+    r"index_file: .*?https?://(?P<host>[\w.-]+)\S*: (?:\[Errno|timed out|Tunnel connection failed)",
 )
 
 _TABLE: tuple[tuple[str, str], ...] = (
@@ -78,11 +79,18 @@ _TABLE: tuple[tuple[str, str], ...] = (
     (
         (
             r"digest mismatch|DO NOT MATCH THE HASHES|(?<!\()[Hh]ash mismatch|computed checksum did NOT match"
-            r"|checksum.*mismatch|sha256sum: WARNING"
+            r"|checksum.*mismatch|sha256sum: WARNING|what was sent has sha256|another file of that name, with sha256"
         ),
         (
             "the file is not the one that was pinned: a mirror that rewrites files, or a moved upstream file. "
             "Do not change the pin before you know which"
+        ),
+    ),
+    (
+        r"building from source is disabled",
+        (
+            "the lock has a source archive that it does not call one, and where credentials are none is built: run "
+            "`drivebuild lock --update`, or put ` # <its file name>` behind the line"
         ),
     ),
     (

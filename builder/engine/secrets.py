@@ -15,6 +15,9 @@ from builder.recipe.types import System
 
 __all__ = ["Network", "netrc_file", "os_sources", "secret_files", "write_private"]
 
+_WHEELS_ONLY = "export UV_NO_BUILD=1 PIP_ONLY_BINARY=:all:\n"
+"""Where there are credentials no source archive is built: its setup.py would see them. Stages say so, too; here it also
+holds for what a lock does not call one."""
 _DNF_PARTS = ("OS", "everything", "update")
 
 
@@ -65,7 +68,7 @@ def secret_files(
         OSError: when a file cannot be written.
     """
     texts = {
-        "network": _index(network.index),
+        "network": _WHEELS_ONLY + _index(network.index),
         "netrc": _netrc(network.hosts, environment),
         "os-sources": os_sources(network, system, suite=suite, architecture=architecture) if system else "",
     }

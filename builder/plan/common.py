@@ -8,10 +8,12 @@ packages these are is data of the platform (`common`).
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from builder.plan.locks import Pinned, merged
 from builder.plan.optimise import framework_stage
 from builder.plan.scope import PYTHON_STOCK, Scope
+from builder.plan.sdists import sdist_inputs, wheels
 from builder.plan.stage import StageSpec, packages_stage
 
 __all__ = ["COMMON", "COMMON_PACKAGES", "below_env", "common_packages", "common_stages", "own_packages"]
@@ -48,10 +50,12 @@ def common_stages(scope: Scope) -> Iterator[StageSpec]:
     if below_env(scope) != COMMON:
         return
     yield packages_stage(COMMON_PACKAGES)
+    packages = common_packages(scope)
     # The stock Python, whatever the variant: another one must not move this layer.
-    inputs = {
+    inputs: dict[str, Any] = {
         "python": PYTHON_STOCK,
-        "requirements": merged(common_packages(scope), scope.platform.architectures),
+        "requirements": merged(wheels(scope, packages), scope.platform.architectures),
+        **sdist_inputs(scope, packages),
     }
-    uses = (PYTHON_STOCK, "uv", COMMON_PACKAGES)
+    uses = (PYTHON_STOCK, "uv", COMMON_PACKAGES, *(item["stage"] for item in inputs["sdists"]))
     yield StageSpec(name=COMMON, template="common", base=framework_stage(scope), inputs=inputs, uses=uses, minutes=1)

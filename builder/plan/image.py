@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 from builder.plan.allocator import ALLOCATORS
 from builder.plan.common import below_env, own_packages
@@ -13,6 +14,8 @@ from builder.plan.jsontext import json_text
 from builder.plan.locks import merged
 from builder.plan.manifest import MANIFEST
 from builder.plan.scope import PYTHON_STOCK, Scope
+from builder.plan.sdists import sdist_inputs
+from builder.plan.sdists import wheels as locked_wheels
 from builder.plan.sources import overrides, pin_of, used_sources
 from builder.plan.stack import CANN
 from builder.plan.stage import StageSpec
@@ -39,9 +42,11 @@ def env_stage(scope: Scope) -> StageSpec:
     allocators = ALLOCATORS if scope.tcmalloc else ""
     wheels = tuple(use.name for use in scope.uses if scope.template(use) == "wheel")
     python = PYTHON_STOCK if scope.variant == "stock" else "python-lto"
-    inputs = {
+    packages = own_packages(scope)
+    inputs: dict[str, Any] = {
         "python": python,
-        "requirements": merged(own_packages(scope), scope.platform.architectures),
+        "requirements": merged(locked_wheels(scope, packages), scope.platform.architectures),
+        **sdist_inputs(scope, packages),
         "wheels": wheels,
         "distributions": tuple(scope.catalog.components[name].package for name in wheels),
         "allocators": allocators,
@@ -49,7 +54,8 @@ def env_stage(scope: Scope) -> StageSpec:
         "cann_stage": cann,
         "init": "tini" in scope.system.runtime,
     }
-    uses = (python, "uv", MODEL_PACKAGES, *wheels, *(stage for stage in (allocators, cann) if stage))
+    archives = (item["stage"] for item in inputs["sdists"])
+    uses = (python, "uv", MODEL_PACKAGES, *archives, *wheels, *(stage for stage in (allocators, cann) if stage))
     return StageSpec(name="env", template="env", base=below_env(scope), inputs=inputs, uses=uses, minutes=1)
 
 

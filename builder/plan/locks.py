@@ -1,6 +1,7 @@
 """Lock files: what is pinned, and how two architectures become one list. Pure.
 
-A lock is a text of lines `name==version --hash=sha256:…`, one file per platform, model and architecture:
+A lock is a text of lines `name==version --hash=sha256:…`, with `# <file>` behind a source archive, which is fetched and
+built apart (builder/plan/sdists.py). One file per platform, model and architecture:
 `<platform>/<model>.<architecture>.txt`; `<platform>/framework.<architecture>.txt` and `adapter.<architecture>.txt` for
 what all models of the platform share; `<platform>/<component>-<version>.<architecture>.txt` for a component that the
 package index has as a wheel; `installer/uv.<architecture>.txt` for uv itself, which all platforms share. Made by
@@ -23,6 +24,7 @@ __all__ = [
     "Pinned",
     "added",
     "installer_lock",
+    "lock_archives",
     "lock_path",
     "merged",
     "parse_lock",
@@ -35,7 +37,8 @@ ADAPTER = "adapter"
 MACHINES = ("x86_64", "aarch64")
 """All architectures: the installer's stage is one text for every platform, whichever of them it exists for."""
 _LINE = re.compile(
-    r"(?P<name>[a-z0-9]+(-[a-z0-9]+)*)==(?P<version>[0-9A-Za-z.+!]+)(?P<hashes>( --hash=sha256:[0-9a-f]{64})+)\Z"
+    r"(?P<name>[a-z0-9]+(-[a-z0-9]+)*)==(?P<version>[0-9A-Za-z.+!]+)(?P<hashes>( --hash=sha256:[0-9a-f]{64})+)"
+    r"( # (?P<archive>[A-Za-z0-9][A-Za-z0-9._+!-]*\.(tar\.gz|tgz|tar\.bz2|tar\.xz|zip)))?\Z"
 )
 
 Pinned = Mapping[str, tuple[str, tuple[str, ...]]]
@@ -79,6 +82,26 @@ def parse_lock(text: str, path: str) -> Pinned:
         hashes = tuple(part.removeprefix("--hash=sha256:") for part in match["hashes"].split())
         pinned[match["name"]] = (match["version"], hashes)
     return MappingProxyType(pinned)
+
+
+@lru_cache(maxsize=8192)
+def lock_archives(text: str, path: str) -> Mapping[str, str]:
+    """Return the file names of the source archives that a lock names, by sha256.
+
+    Raises:
+        PlanError: as `parse_lock`; for an archive of several hashes, of which nobody could say which is its own.
+    """
+    if not parse_lock(text, path):
+        return {}
+    found: dict[str, str] = {}
+    for line in text.splitlines():
+        match = _LINE.match(line)
+        if match and match["archive"]:
+            if match["hashes"].count("--hash") != 1:
+                hint = "locks are generated: run `drivebuild lock`"
+                raise PlanError(f"locks/{path}: {match['name']}: a source archive has one sha256", hint=hint)
+            found[match["hashes"].rpartition(":")[2]] = match["archive"]
+    return MappingProxyType(found)
 
 
 def added(pinned: Pinned, other: Pinned) -> Pinned:

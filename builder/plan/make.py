@@ -20,6 +20,7 @@ from builder.plan.manifest import manifest_stage
 from builder.plan.optimise import beside_torch_stage, prover_stages
 from builder.plan.order import in_order
 from builder.plan.scope import Scope, scope_of
+from builder.plan.sdists import fetcher_stage, sdist_stages
 from builder.plan.select import known
 from builder.plan.sources import overrides, source_stages
 from builder.plan.stack import cann_stub_stage, python_stage, system_stages, torch_stages
@@ -97,6 +98,7 @@ def _default(model: Model, name: str) -> str:
 
 def _stages(scope: Scope) -> Iterator[StageSpec]:
     yield from system_stages(scope)
+    yield fetcher_stage()
     yield from source_stages(scope)
     yield from toolchain_stages(scope)
     yield from prover_stages(scope)
@@ -116,6 +118,7 @@ def _stages(scope: Scope) -> Iterator[StageSpec]:
     if scope.tcmalloc:
         stage = next((use.name for use in scope.uses if scope.template(use) == "tcmalloc"), "")
         yield allocators_stage(scope.system, scope.tcmalloc, scope.os_packages, stage)
+    yield from sdist_stages(scope)
     yield from common_stages(scope)
     yield packages_stage(MODEL_PACKAGES)
     yield env_stage(scope)

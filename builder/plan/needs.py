@@ -17,6 +17,7 @@ from builder.plan.image import MODEL_PACKAGES
 from builder.plan.locks import Pinned, added, installer_lock
 from builder.plan.requirements import INSTALLER_PYTHON
 from builder.plan.scope import OS_PACKAGES, Scope, read_lock, scope_of
+from builder.plan.sdists import archived, sdists
 from builder.plan.sources import DOWNLOADER, archive_name, used_sources
 from builder.plan.stage import Plan
 from builder.recipe.types import (
@@ -262,8 +263,22 @@ def _packages(scope: Scope, architecture: str) -> Iterator[Need]:
         (COMMON_PACKAGES, common_packages(scope)[architecture], scope.series),
         (MODEL_PACKAGES, own_packages(scope)[architecture], scope.series),
     )
+    elsewhere = archived(scope)
     for stage, lock, python in locks:
-        yield from _lock_needs(stage, lock, python, architecture)
+        files = {name: item for name, item in lock.items() if item[1][0] not in elsewhere}
+        yield from _lock_needs(stage, files, python, architecture)
+    for item in sdists(scope, scope.env_packages()):
+        # Another architecture's, too: its stage stands in every build.
+        yield PackageNeed(
+            stage=item.fetched,
+            name=item.package,
+            version=item.version,
+            sha256=item.sha256,
+            python=scope.series,
+            architecture=architecture if architecture in item.machines else item.machines[0],
+            file=item.file,
+            folder=ARCHIVE,
+        )
 
 
 def _lock_needs(stage: str, lock: Pinned, python: str, architecture: str) -> Iterator[Need]:

@@ -9,7 +9,7 @@ from typing import Any
 from msgspec import to_builtins
 
 from builder.plan.compiled_by import toolchain_sources
-from builder.plan.scope import PYTHON_STOCK, Scope, scope_of
+from builder.plan.scope import Scope, scope_of
 from builder.plan.stage import StageSpec
 from builder.recipe.types import (
     ArchiveSource,
@@ -25,6 +25,7 @@ from builder.recipe.types import (
 
 __all__ = [
     "DOWNLOADER",
+    "INDEX_FILE",
     "archive_name",
     "model_sources",
     "overrides",
@@ -34,6 +35,8 @@ __all__ = [
 ]
 
 
+INDEX_FILE = "index-file"
+"""The stage of the script that fetches one file from the package index."""
 DOWNLOADER = ("ca-certificates", "curl")
 """What downloads a file whose server asks for more than ADD can say."""
 
@@ -125,10 +128,8 @@ def _source_stage(scope: Scope, name: str, source: Source, download_base: str) -
                 "version": source.version,
                 "file": source.file,
                 "sha256": source.sha256,
-                "python": PYTHON_STOCK,
             }
-            uses = (PYTHON_STOCK, "torch")
-            return StageSpec(name=stage, template="source-index", base="base", inputs=inputs, uses=uses)
+            return StageSpec(name=stage, template="source-index", base="build-base", inputs=inputs, uses=(INDEX_FILE,))
 
 
 def pin_of(source: Source) -> str:

@@ -28,6 +28,8 @@ _OLDEST = {"x86_64": 5, "aarch64": 17}
 def cut(lock: str, *, python: str, architecture: str) -> tuple[str, ...]:
     """Return `name==version --hash=sha256:…` for each package of a `pylock.toml`, in the order of names.
 
+    What has no wheel that fits is followed by ` # ` and the name of its source archive.
+
     Args:
         lock: what `uv pip compile --format pylock.toml` wrote.
         python: X.Y of a CPython.
@@ -42,8 +44,8 @@ def cut(lock: str, *, python: str, architecture: str) -> tuple[str, ...]:
         if "marker" in package and not Marker(package["marker"]).evaluate(environment):
             continue
         name = canonicalize_name(package["name"])
-        digest = _best_file(package, ranks, f"Python {python} on {architecture}")
-        lines[name] = f"{name}=={package['version']} --hash=sha256:{digest}"
+        digest, archive = _best_file(package, ranks, f"Python {python} on {architecture}")
+        lines[name] = f"{name}=={package['version']} --hash=sha256:{digest}" + (f" # {archive}" if archive else "")
     return tuple(lines[name] for name in sorted(lines))
 
 
@@ -85,12 +87,12 @@ def _environment(python: str, architecture: str) -> dict[str, str]:
 
 
 def _file_name(entry: Mapping[str, Any]) -> str:
-    name: str = entry.get("name") or entry["url"].rsplit("/", 1)[1].split("#")[0]
+    name: str = entry.get("name") or (entry.get("url") or entry["path"]).rpartition("/")[2].partition("#")[0]
     return name.replace("%2B", "+")
 
 
-def _best_file(package: Mapping[str, Any], ranks: Mapping[Tag, int], where: str) -> str:
-    """Return the sha256 of the wheel an installer would take, or of the sdist where no wheel fits."""
+def _best_file(package: Mapping[str, Any], ranks: Mapping[Tag, int], where: str) -> tuple[str, str]:
+    """Return the sha256 of the wheel an installer would take, or of the sdist where none fits, and the sdist's name."""
     fitting: list[tuple[int, str]] = []
     for entry in package.get("wheels", []):
         tags = parse_wheel_filename(_file_name(entry))[3]
@@ -98,8 +100,8 @@ def _best_file(package: Mapping[str, Any], ranks: Mapping[Tag, int], where: str)
         if rank is not None:
             fitting.append((rank, entry["hashes"]["sha256"]))
     if fitting:
-        return min(fitting)[1]
+        return min(fitting)[1], ""
     if "sdist" in package:
         digest: str = package["sdist"]["hashes"]["sha256"]
-        return digest
+        return digest, _file_name(package["sdist"])
     raise SourceError(f"{package['name']} {package.get('version', '')} has no file for {where}")

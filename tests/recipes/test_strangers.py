@@ -176,7 +176,7 @@ def test_no_value_is_a_directive_of_the_parser(value: str, templates: dict[str, 
 
 # What asks a mirror or an index, and what may ask a compile cache on a server (docs/optimising.md).
 ASKS = re.compile(
-    r"base|build-base|beside-torch|common|env|uv|torch|torch-full|torch-npu|pytorch|cann|toolchain(-[a-z0-9]+)?|src-.*"
+    r"base|build-base|beside-torch|common|env|uv|torch|torch-full|torch-npu|pytorch|cann|toolchain(-[a-z0-9]+)?|(src|sdist)-.*"
     r"|python-(stock|lto)|tcmalloc|allocators|mmcv|driving-sdk|detectron2|mindspeed"
 )
 SECRETS = re.compile(r"--mount=type=secret,id=(netrc|network)\b")
@@ -208,9 +208,41 @@ def test_what_works_on_a_models_own_files_has_no_network() -> None:
 
 def test_credentials_are_where_something_is_asked_and_nowhere_else() -> None:
     with_secrets = {stage for _, stage, text in steps() if SECRETS.search(text)}
-    allowed = re.compile(r"uv|torch|torch-full|common|env|src-.*|toolchain(-[a-z0-9]+)?|cann|beside-torch")
+    allowed = re.compile(r"uv|torch|torch-full|common|env|(src|sdist)-.*|toolchain(-[a-z0-9]+)?|cann|beside-torch")
     assert with_secrets
     assert not [stage for stage in with_secrets if not allowed.fullmatch(stage)]
+
+
+def test_no_source_archive_runs_where_credentials_are() -> None:
+    """What asks an index runs nothing of what it gets: one script that fetches, or uv and pip with wheels alone."""
+    texts, built = [], set()
+    for file, stage, text in steps():
+        if stage.startswith("wheel-"):
+            built.add(stage)
+            assert "--network=none" in text.split(), f"{file}: {stage}"
+            assert "type=secret" not in text, f"{file}: {stage}"
+            assert "type=cache" not in text, f"{file}: {stage}: others install from it"
+        if SECRETS.search(text):
+            texts.append(text)
+            where = f"{file}: {stage}: {text[:200]}"
+            assert not re.search(
+                r"setup\.py|pip download|--no-build-isolation(?! .*adapter)|--no-binary", text, re.DOTALL
+            ), where
+            assert "--no-build " in text or stage not in ("env", "common"), where
+    assert any("index_file.py" in text for text in texts)
+    assert {"wheel-trimesh-2.35.39", "wheel-fvcore-0.1.5.post20221221"} <= built
+
+
+def test_locks_name_no_source_archive_where_it_would_be_built_with_a_network() -> None:
+    """Of the framework, its adapter and uv: refused, not built."""
+    archive = f"old==1.0 --hash=sha256:{'c' * 64} # old-1.0.tar.gz\n"
+    for lock in ("plat/framework", "plat/adapter", "installer/uv"):
+        files = toy()
+        files["platforms/plat.yaml"] += "adapter: [torch_npu]\n"
+        known = with_locks(load(texts(files), {}))
+        locks = {path: text + "\n" + archive if path.startswith(lock) else text for path, text in known.locks.items()}
+        with pytest.raises(PlanError, match=r"has a source archive, old-1\.0\.tar\.gz: these packages come as wheels"):
+            make_plan(load(texts(files), locks), "toy")
 
 
 def test_no_step_mounts_anything_of_the_host() -> None:

@@ -14,6 +14,7 @@ HOSTS = {
     "E: Failed to fetch http://deb.example/x.deb  Temporary failure resolving 'deb.example'": "deb.example",
     "error sending request for url (https://files.example/simple/)": "files.example",
     "HTTPSConnectionPool(host='pip.example', port=443): Max retries exceeded": "pip.example",
+    "index_file: a.zip: not found with sha256 aa: i.example: https://i.example/s/a/: [Errno 111] no": "i.example",
     "ssh: Could not resolve hostname s.example: Name or service not known": "s.example",
 }
 
@@ -37,6 +38,14 @@ def test_a_source_stage_says_what_to_do_without_the_host() -> None:
         ("write /x: no space left on device", "docker builder prune"),
         ("ERROR: write /t/drivebuild-a_1/.tmp-metadata.json3: no space left on device", "TMPDIR"),
         ("strict_apply: a.patch does not apply:\n  error: patch failed: x.py:3", "pinned commit"),
+        (
+            "index_file: a.zip: https://f.example/a.zip: what was sent has sha256 aa, locked is bb",
+            "Do not change the pin",
+        ),
+        (
+            "hint: Wheels are required for `a` because building from source is disabled for all packages",
+            "lock --update",
+        ),
         ("strict_apply: x.py: 'a' is there 2 times, expected 1", "`count`"),
         ("strict_apply: x.py exists already", "copy, edit or removal"),
         ("digest mismatch sha256:aa: sha256:bb", "not the one that was pinned"),

@@ -26,10 +26,11 @@ def texts(network: Network, environment: dict[str, str], folder: Path, **more: o
     return {name: path.read_text() for name, path in secret_files(network, environment, folder, **more)}  # type: ignore[arg-type]
 
 
-def test_no_configuration_no_files(tmp_path: Path, catalog: Catalog) -> None:
+def test_where_credentials_may_be_no_source_archive_is_built(tmp_path: Path, catalog: Catalog) -> None:
+    """Nothing is configured, and this is said all the same."""
     system = catalog.systems["debian-12"]
-    assert secret_files(Network(), {"HOME": str(tmp_path)}, tmp_path, system=system) == ()
-    assert list(tmp_path.iterdir()) == []
+    found = texts(Network(), {"HOME": str(tmp_path)}, tmp_path, system=system)
+    assert found == {"network": "export UV_NO_BUILD=1 PIP_ONLY_BINARY=:all:\n"}
 
 
 def test_files_are_private_whatever_the_umask(tmp_path: Path, catalog: Catalog) -> None:
@@ -58,7 +59,7 @@ def test_the_index_is_quoted_for_the_shell(tmp_path: Path) -> None:
     url = "https://me:it's $HOME;`id`@index.example/simple"
     text = texts(Network(index=url), {}, tmp_path)["network"]
     lines = [shlex.split(line) for line in text.splitlines()]
-    assert lines == [["export", f"UV_DEFAULT_INDEX={url}"], ["export", f"PIP_INDEX_URL={url}"]]
+    assert lines[1:] == [["export", f"UV_DEFAULT_INDEX={url}"], ["export", f"PIP_INDEX_URL={url}"]]
 
 
 def test_pip_is_told_to_trust_an_index_without_tls(tmp_path: Path) -> None:

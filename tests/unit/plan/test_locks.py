@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from builder.errors import PlanError
-from builder.plan.locks import added, lock_path, merged, parse_lock
+from builder.plan.locks import added, lock_archives, lock_path, merged, parse_lock
 
 A, B = "a" * 64, "b" * 64
 
@@ -20,6 +20,24 @@ def test_parse() -> None:
     assert parse_lock(text, "p") == {"torch": ("2.1.0+cpu", (A, B)), "py-yaml": ("6.0", (A,))}
     assert parse_lock("", "p") == {}
     assert parse_lock(f"a==1 --hash=sha256:{A}\r\n", "p") == {"a": ("1", (A,))}
+
+
+def test_a_source_archive_is_named_behind_its_hash() -> None:
+    text = f"torch==2.1.0 --hash=sha256:{A}\nold==1.0 --hash=sha256:{B} # Old-1.0.tar.gz\n"
+    assert parse_lock(text, "p") == {"torch": ("2.1.0", (A,)), "old": ("1.0", (B,))}
+    assert lock_archives(text, "p") == {B: "Old-1.0.tar.gz"}
+    assert lock_archives("", "p") == {}
+
+
+def test_a_source_archive_has_one_hash() -> None:
+    with pytest.raises(PlanError, match="one sha256"):
+        lock_archives(f"old==1.0 --hash=sha256:{A} --hash=sha256:{B} # old-1.0.tar.gz", "p")
+
+
+@pytest.mark.parametrize("file", ["../x.tar.gz", "a/b.zip", "x.whl", "a b.zip", "$(id).zip", ".zip", "x.tar.gz'", ""])
+def test_what_is_no_name_of_a_source_archive_is_refused(file: str) -> None:
+    with pytest.raises(PlanError, match="not a pinned requirement"):
+        parse_lock(f"old==1.0 --hash=sha256:{A} # {file}", "p")
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def manifest(plan: Plan, templates: dict[str, str]) -> dict[str, Any]:
 def test_it_names_every_source_with_its_pin(catalog: Catalog, templates: dict[str, str]) -> None:
     for plan in every_plan(catalog):
         found = manifest(plan, templates)
-        names = {stage.name.removeprefix("src-") for stage in plan.stages if stage.template.startswith("source-")}
+        names = {stage.name.removeprefix("src-") for stage in plan.stages if stage.name.startswith("src-")}
         assert set(found["sources"]) == names, plan.tag
         labels = plan.stages[-1].inputs["labels"]
         for name in names:

@@ -26,9 +26,9 @@ from builder.recipe.types import Catalog
 from builder.render.dockerfile import render_dockerfile
 
 BUILDKIT = {"x86_64": "amd64", "aarch64": "arm64"}
-REPLACED = re.compile(r"src-.+|packages-.+|os-packages")
+REPLACED = re.compile(r"src-.+|sdist-.+|packages-.+|os-packages")
 """What a folder may stand for."""
-NETWORK = re.compile(r"\b(apt-get|dnf|curl|wget|git clone|pip3? (?:install|download)|uv pip install)\b")
+NETWORK = re.compile(r"\b(apt-get|dnf|curl|wget|git clone|pip3? (?:install|download)|uv pip install|index_file\.py)\b")
 Case = tuple[Plan, str, dict[str, Stage], tuple[Need, ...]]
 
 

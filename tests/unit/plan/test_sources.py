@@ -23,7 +23,7 @@ def test_they_are_the_source_stages_of_the_plan(catalog: Catalog, variant: str) 
     for name, recipe in catalog.models.items():
         for platform in (recipe.platform, "debian-12-cpu"):
             plan = make_plan(catalog, name, platform=platform, variant=variant)
-            stages = {stage.name for stage in plan.stages if stage.template.startswith("source-")}
+            stages = {stage.name for stage in plan.stages if stage.name.startswith("src-")}
             scope = scope_of(msgspec.structs.replace(catalog, locks={}), name, platform=platform, variant=variant)
             assert {f"src-{source}" for source in used_sources(scope)} == stages, (name, platform)
 

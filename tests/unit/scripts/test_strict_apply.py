@@ -834,6 +834,25 @@ def test_a_link_is_no_source_of_a_copy(two: tuple[Path, Path]) -> None:
     assert not (tree / "a.py").exists()
 
 
+@pytest.mark.parametrize("target", ["../private", "absolute", "."])
+def test_a_copy_goes_through_no_link_on_its_way(two: tuple[Path, Path], tmp_path: Path, target: str) -> None:
+    """Out of its source, or in a circle within it: it would have another path than the recipe says."""
+    tree, source = two
+    (tmp_path / "private").mkdir()
+    (tmp_path / "private/a.py").write_text("of this machine")
+    (source / "deep").mkdir()
+    (source / "out").symlink_to(tmp_path / "private" if target == "absolute" else target)
+    (source / "deep/up").symlink_to("../out")
+    for way in ("out/a.py", "deep/up/a.py", "deep/../out/a.py"):
+        done = copy(tree, Path(f"{source}/{way}"), "a.py")
+        assert done.returncode != 0
+        assert "leads through a link" in done.stderr, way
+        assert not (tree / "a.py").exists()
+    done = copy(tree, source / "deep/up", "all")
+    assert "is a link" in done.stderr
+    assert copy(tree, source / "deep/../a.py", "a.py").returncode == 0
+
+
 # --- the record ----------------------------------------------------------------------------------
 
 
