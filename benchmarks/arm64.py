@@ -1,0 +1,225 @@
+"""One recipe, two architectures: arm64 cross-compiled and emulated, amd64 natively, one name for both in a registry.
+
+    python benchmarks/arm64.py [--until STAGE] [--cached] [--json FILE]
+
+The recipe is arm64/recipes: PyTorch, OpenCV and einops from wheels, Python and tcmalloc from source, a small tree.
+drivebuild does it as a user would: `image --arch aarch64`, `image`, `verify` of both, `merge`; the registry is the
+distribution's docker-registry, on loopback. Then both are read back from it by the name that they share, and the script
+runs in each. Every stage runs again (`--no-cache`) unless `--cached` is given; then only what ran has seconds.
+
+It is an x86_64 machine's benchmark; it needs qemu-user-static (registered), docker-registry and git.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from measure import load
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT)]
+
+from builder.engine.record import BuildRecord, read_record  # noqa: E402
+from builder.engine.state import EXPORT  # noqa: E402
+from builder.plan.stage import TARGETS  # noqa: E402
+
+HERE = Path(__file__).resolve().parent / "arm64"
+DRIVEBUILD = (sys.executable, "-m", "builder", "--recipes", str(HERE / "recipes"))
+COMMIT = "2b505f13ce019e784b7c95f61738a865d621b63d"
+"""What the recipe pins; the same tree, times and names make the same commit."""
+ACCEPTED = ", ".join(
+    f"application/vnd.{kind}+json"
+    for kind in (
+        *("oci.image.index.v1", "oci.image.manifest.v1"),
+        *("docker.distribution.manifest.list.v2", "docker.distribution.manifest.v2"),
+    )
+)
+CROSSED = {"python-stock": ("python-stock-cross", "python-stock"), "tcmalloc": ("tcmalloc-cross", "tcmalloc")}
+
+
+def tree(folder: Path) -> Path:
+    """Make the repository of the recipe's tree, with the commit that it pins."""
+    shutil.copytree(HERE / "tree", folder)
+    who = {"NAME": "drivebuild", "EMAIL": "drivebuild@example.org", "DATE": "1609459200 +0000"}
+    names = {f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in who.items()}
+    nobody = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
+    git = ("git", "-C", str(folder))
+    for words in (("init", "--quiet", "--initial-branch=main"), ("add", "."), ("commit", "--quiet", "-m", "small")):
+        subprocess.run((*git, *words), check=True, env={**os.environ, **names, **nobody})
+    made = subprocess.run((*git, "rev-parse", "HEAD"), check=True, capture_output=True, text=True).stdout.strip()
+    if made != COMMIT:
+        raise SystemExit(f"benchmarks/arm64/tree makes the commit {made}: pin it in the recipe and here")
+    return folder
+
+
+@contextlib.contextmanager
+def registry(folder: Path) -> Iterator[str]:
+    """Run a registry on loopback, without TLS; yield its address."""
+    program = shutil.which("docker-registry") or str(ROOT / ".venv/registry/usr/bin/docker-registry")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    text = {
+        "version": "0.1",
+        "log": {"level": "error"},
+        "storage": {"filesystem": {"rootdirectory": str(folder / "registry")}},
+        "http": {"addr": f"127.0.0.1:{port}"},
+    }
+    # JSON is YAML.
+    (folder / "registry.yml").write_text(json.dumps(text), encoding="utf-8")
+    with subprocess.Popen((program, "serve", str(folder / "registry.yml"))) as process:
+        try:
+            for _ in range(300):
+                with contextlib.suppress(OSError):
+                    socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                    break
+                time.sleep(0.1)
+            yield f"localhost:{port}"
+        finally:
+            process.terminate()
+
+
+def drivebuild(*words: str) -> float:
+    """Run drivebuild and return its seconds.
+
+    Raises:
+        SystemExit: when it fails; it has said why.
+    """
+    print("$ drivebuild", *words, flush=True)
+    start = time.monotonic()
+    if subprocess.run((*DRIVEBUILD, *words), cwd=ROOT, check=False).returncode:
+        raise SystemExit(f"`drivebuild {' '.join(words)}` failed")
+    return time.monotonic() - start
+
+
+def built(
+    arch: str, words: tuple[str, ...], repository: str, folder: Path
+) -> tuple[BuildRecord, str, dict[str, float]]:
+    """Build, push by digest and verify one architecture; return its record, the digest, and the commands' seconds."""
+    tag, told = f"drivebuild-benchmark/small:{TARGETS[arch]}", folder / f"{arch}.json"
+    other = ("--arch", arch) if arch == "aarch64" else ()
+    common = ("--tag", tag, "--progress", "plain")
+    seconds = {"image": drivebuild("image", "small", *words, *other, *common)}
+    record = read_record(tag)
+    if record is None:
+        raise SystemExit(f"there is no record of {tag}")
+    # Another command, so that the build's seconds have no compression in them; its stages are all cached.
+    again = tuple(word for word in words if word != "--no-cache")
+    push = ("--push", repository, "--by-digest", "--pushed", str(told))
+    seconds["push"] = drivebuild("image", "small", *again, *other, *common, *push)
+    until = words[words.index("--until") : words.index("--until") + 2] if "--until" in words else ()
+    seconds["verify"] = drivebuild("verify", "small", *other, *until, "--tag", tag)
+    return record, str(json.loads(told.read_text(encoding="utf-8"))["digest"]), seconds
+
+
+def read_back(address: str, name: str, tag: str) -> dict[str, str]:
+    """Return by architecture the digest that the shared name leads to, as the registry and each image's own config say.
+
+    Raises:
+        SystemExit: when an image is for another architecture than the index says.
+    """
+
+    def get(kind: str, what: str) -> Mapping[str, object]:
+        asked = urllib.request.Request(f"http://{address}/v2/{name}/{kind}/{what}", headers={"Accept": ACCEPTED})
+        with urllib.request.urlopen(asked, timeout=60) as answer:
+            return dict(json.load(answer))
+
+    found = {}
+    index = get("manifests", tag)["manifests"]
+    assert isinstance(index, list)
+    for entry in index:
+        named = entry["platform"]["architecture"]
+        if named == "unknown":
+            continue  # an attestation
+        config = get("manifests", entry["digest"])["config"]
+        assert isinstance(config, dict)
+        said = get("blobs", config["digest"])["architecture"]
+        if said != named:
+            raise SystemExit(f"the index says {named} of an image for {said}")
+        found[str(named)] = str(entry["digest"])
+    return found
+
+
+def runs(reference: str, architecture: str) -> str:
+    """Pull one architecture of the shared name, run the tree's script in it, and return its last line."""
+    platform = ("--platform", f"linux/{architecture}")
+    subprocess.run(("docker", "pull", "--quiet", *platform, reference), check=True, stdout=subprocess.DEVNULL)
+    words = ("docker", "run", "--rm", "--network", "none", *platform, reference)
+    script = ("python", "/workspace/small/small/step.py")
+    done = subprocess.run((*words, *script), check=True, capture_output=True, text=True)
+    return done.stdout.strip().splitlines()[-1]
+
+
+def figures(foreign: BuildRecord, native: BuildRecord) -> dict[str, object]:
+    """Return seconds by stage and side by side; a cross compile counts with the stage that takes and checks it."""
+    other = {stage.name: stage.seconds for stage in foreign.stages if stage.state == "done" and not stage.partial}
+    own = {stage.name: stage.seconds for stage in native.stages if stage.state == "done" and not stage.partial}
+    rows = {}
+    for name, seconds in own.items():
+        if name in other and name != EXPORT and max(seconds, other[name]) >= 1:
+            total = sum(other.get(each, 0.0) for each in CROSSED.get(name, (name,)))
+            how = "crossed" if name in CROSSED and CROSSED[name][0] in other else "emulated"
+            rows[name] = {
+                "how": how,
+                "arm64": round(total, 1),
+                "amd64": round(seconds, 1),
+                "ratio": round(total / seconds, 2) if seconds else None,
+            }
+    return {
+        "stages": rows,
+        "only_arm64": {name: round(value, 1) for name, value in other.items() if name not in own and value >= 1},
+        "seconds": {"arm64": round(foreign.seconds, 1), "amd64": round(native.seconds, 1)},
+        "states": {"arm64": _states(foreign), "amd64": _states(native)},
+    }
+
+
+def _states(record: BuildRecord) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for stage in record.stages:
+        found[stage.state] = found.get(stage.state, 0) + 1
+    return found
+
+
+def main() -> None:
+    """Build both, join them, read them back, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--until", default="")
+    parser.add_argument("--cached", action="store_true")
+    parser.add_argument("--json", type=Path)
+    given = parser.parse_args()
+    before = load()
+    with tempfile.TemporaryDirectory(prefix="drivebuild-arm64-") as place, registry(Path(place)) as address:
+        folder = Path(place)
+        words = ("--source", f"small={tree(folder / 'small')}", *(() if given.cached else ("--no-cache",)))
+        words += ("--until", given.until) if given.until else ()
+        name, tag = "benchmark/small", "debian-12-cpu-small-stock"
+        found, seconds, digests = {}, {}, []
+        for arch in ("aarch64", "x86_64"):
+            found[arch], digest, seconds[arch] = built(arch, words, f"{address}/{name}:{tag}", folder)
+            digests.append(digest)
+        seconds["merge"] = {"merge": drivebuild("merge", f"{address}/{name}:{tag}", *digests, "--any-recipe")}
+        back = read_back(address, name, tag)
+        if sorted(back.values()) != sorted(digests):
+            raise SystemExit(f"the registry has {back} under the name, and {digests} were pushed")
+        said = {} if given.until else {each: runs(f"{address}/{name}:{tag}", each) for each in back}
+    report = figures(found["aarch64"], found["x86_64"])
+    report |= {"commands": seconds, "index": back, "ran": said, "load": [before, load()]}
+    text = json.dumps(report, indent=1)
+    print(text)
+    if given.json:
+        given.json.write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
