@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -88,12 +89,30 @@ def _section(title: str, pairs: Sequence[Pair], limit: int | None) -> None:
     if not pairs:
         return
     width = 70 if limit else 4000
-    rows = [
-        (each.group, cut(each.name, width), cut(each.before or "-", width), cut(each.after or "-", width))
-        for each in pairs
-    ]
+    rows = []
+    for each in pairs:
+        before, after = apart(each.before or "-", each.after or "-", width)
+        rows.append((each.group, cut(each.name, width), cut(before, width), cut(after, width)))
     typer.echo("")
     _table(rows, (title, "NAME", "BEFORE", "AFTER"), limit)
+
+
+def apart(before: str, after: str, width: int) -> tuple[str, str]:
+    """Return two texts; of those that are too long for a column, only the words that the other has not."""
+    if "-" in (before, after) or max(len(before), len(after)) <= width:
+        return before, after
+    words = _words(before), _words(after)
+    only = [shlex.join(word for word in ours if word not in theirs) for ours, theirs in (words, words[::-1])]
+    if not any(only):
+        return before, after
+    return f"… {only[0]}".rstrip(), f"… {only[1]}".rstrip()
+
+
+def _words(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError:
+        return text.split()
 
 
 def _table(rows: Sequence[tuple[str, ...]], header: tuple[str, ...], limit: int | None) -> None:
@@ -108,6 +127,7 @@ def _table(rows: Sequence[tuple[str, ...]], header: tuple[str, ...], limit: int 
 
 
 def _show_files(found: Difference, *, depth: int, files: bool, limit: int | None) -> None:
+    from builder.cli.live import human_bytes
     from builder.provenance.differ import by_folder
 
     if not found.files:
@@ -128,13 +148,13 @@ def _show_files(found: Difference, *, depth: int, files: bool, limit: int | None
                 str(each.removed),
                 str(each.changed),
                 str(each.byte_code),
-                f"{each.bytes:+d}",
+                f"{'-' if each.bytes < 0 else '+'}{human_bytes(abs(each.bytes))}",
             )
             for each in groups
         ]
         _table(told, ("FOLDER", "ADDED", "REMOVED", "CHANGED", "BYTE CODE", "BYTES"), limit)
     typer.echo(
-        f"\nfiles: {counts['added']} added, {counts['removed']} removed, {changed} changed; {code} are byte code"
+        f"\nfiles: {counts['added']} added, {counts['removed']} removed, {changed} changed; {code} of them byte code"
     )
 
 

@@ -182,6 +182,7 @@ def _hunks(settings: Settings, recipe: Recipe) -> Hunks:
 
 def _layer(reader: Any, name: str, path: str, plan: Plan | None) -> LayerFact | None:
     """Return the layer a file is in, where the engine lets layers be looked into."""
+    from builder.cli.imageread import recorded_stages
     from builder.engine.process import Result, SystemRunner
     from builder.footprint.layers import Made, chain_of, match_layers
     from builder.footprint.measure import find_layers
@@ -201,8 +202,11 @@ def _layer(reader: Any, name: str, path: str, plan: Plan | None) -> LayerFact | 
     numbers = find_layers(image.id, folders, [path], run).get(path, ())
     if not numbers:
         return None
-    templates = read_templates()
-    texts = [(stage.name, render_stage(stage, templates)) for stage in chain_of(plan, "image")] if plan else []
+    # What it was built from; without that what it would be built from today.
+    texts = recorded_stages(name, image.id)
+    if not texts and plan:
+        templates = read_templates()
+        texts = [(stage.name, render_stage(stage, templates)) for stage in chain_of(plan, "image")]
     history = [Made(*entry) for entry in reader.engine.history_sizes(name)]
     layer = match_layers(image.layers, history, texts)[numbers[-1]]
     return Layer(

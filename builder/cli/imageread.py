@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import tarfile
 from typing import TYPE_CHECKING
 
 import typer
 
 from builder.errors import BuildError, UsageError
+from builder.recipe.suggest import one_of
 
 if TYPE_CHECKING:
     from builder.cli.main import Settings
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from builder.provenance.rpm import Rpm
     from builder.provenance.snapshot import Snapshot
 
-__all__ = ["ImageReader", "check_installed"]
+__all__ = ["ImageReader", "check_installed", "recorded_stages"]
 
 INSTALL = "pip install 'drivebuild[sbom]'"
 
@@ -33,6 +35,27 @@ def check_installed() -> None:
     missing = [name for name in needed if find_spec(name) is None]
     if missing:
         raise UsageError(f"{missing[0]} is not installed, one of the libraries that images are read with", hint=INSTALL)
+
+
+def recorded_stages(tag: str, image_id: str = "") -> list[tuple[str, str]]:
+    """Return the texts of the stages that an image stands on, the last first, from the Dockerfile of its record.
+
+    Empty where nobody wrote one down, or where the record of that name is that of another image than `image_id`.
+    """
+    from builder.engine.snapshot import read_dockerfile, read_snapshot
+
+    kept = read_snapshot(tag)
+    if kept is None or (image_id and kept.image_id != image_id):
+        return []
+    parts = re.split(r"^FROM (\S+) AS (\S+)\n", read_dockerfile(tag), flags=re.MULTILINE)
+    stages = {name: (base, text) for base, name, text in zip(parts[1::3], parts[2::3], parts[3::3], strict=True)}
+    found = []
+    name = kept.target
+    while name in stages:
+        base, text = stages.pop(name)
+        found.append((name, text))
+        name = base
+    return found
 
 
 class ImageReader:
@@ -57,6 +80,10 @@ class ImageReader:
 
             plan = self._settings.plan(word, platform=platform, variant=variant or "stock", options={})
             return default_tag(plan, until)
+        model, _, named = word.partition(":")
+        if self.is_model(model) and (platform or "/" not in word) and not self.engine.image(word):
+            variants = sorted({each for item in self._settings.catalog().platforms.values() for each in item.variants})
+            raise UsageError(f"{model} has no variant {named!r}", hint=one_of(named, variants))
         if platform or variant or until:
             raise UsageError(
                 f"{word} is no model, and --platform, --variant and --until are a model's",

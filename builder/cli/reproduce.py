@@ -77,7 +77,7 @@ def reproduce(
     It is built from the Dockerfile, pins and arguments that its record has, whatever the recipes say today. Exit code 0
     when both are equal but for what docs/reproducible.md names, 8 when not.
     """
-    from builder.cli.reproduceread import compared, side_of, source_of
+    from builder.cli.reproduceread import compared, recipes_apart, side_of, source_of
     from builder.cli.reproduceview import as_data, print_comparison, print_digests
     from builder.engine.host import connect
 
@@ -102,6 +102,8 @@ def reproduce(
     )
     with ends_like_ctrl_c():
         if against:
+            if note := recipes_apart(engine, tag, against):
+                typer.echo(f"note: {note}", err=True)
             found = compared(engine, tag, against, plan=None)
         else:
             found = _again(settings, engine, tag, words, tuple(stage or ()), builder=builder, keep=keep)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from builder.engine.registry import RECIPE
+from builder.engine.text import printable
 from builder.errors import BuildError
 
 if TYPE_CHECKING:
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
     from builder.reproduce.compare import Comparison, Side
     from builder.reproduce.read import Source
 
-__all__ = ["compared", "side_of", "source_of"]
+__all__ = ["compared", "recipes_apart", "side_of", "source_of"]
 
 
 def compared(engine: Engine, first: str, second: str, *, plan: Plan | None) -> Comparison:
@@ -31,7 +33,20 @@ def compared(engine: Engine, first: str, second: str, *, plan: Plan | None) -> C
     filled = [side.filled(source.looked_into(side.layers, paths)) for side, source in zip(sides, sources, strict=True)]
     kept = read_snapshot(first)
     variant = plan.variant if plan else kept.variant if kept else _label(engine, first, "drivebuild.variant")
-    return compare(filled[0], filled[1], variant=variant)
+    # A profile explains why two of one variant are not the same, and not why two variants are not.
+    other = _label(engine, second, "drivebuild.variant") or variant
+    return compare(filled[0], filled[1], variant=variant if variant == other else "")
+
+
+def recipes_apart(engine: Engine, first: str, second: str) -> str:
+    """Return a line where two images say that they are of different recipes; '' where they do not."""
+    recipes = [_label(engine, name, RECIPE) for name in (first, second)]
+    if not all(recipes) or recipes[0] == recipes[1]:
+        return ""
+    of = (
+        f"{name} is of recipe {printable(recipe[:12])}" for name, recipe in zip((first, second), recipes, strict=True)
+    )
+    return f"{', '.join(of)}: nobody says that they are the same; `drivebuild diff` says how they differ"
 
 
 def _label(engine: Engine, name: str, label: str) -> str:
@@ -60,6 +75,7 @@ def source_of(engine: Engine, name: str) -> Source:
 
 def side_of(source: Source, engine: Engine) -> Side:
     """Return an image with all its layers read, and the instruction of each."""
+    from builder.cli.imageread import recorded_stages
     from builder.footprint.layers import Made, match_layers
     from builder.reproduce.compare import Side
 
@@ -68,26 +84,6 @@ def side_of(source: Source, engine: Engine) -> Side:
     image = engine.image(source.name)
     ids = image.layers if image else ()
     history = [Made(text, size) for text, size in engine.history_sizes(source.name)]
-    texts = _stage_texts(source.name)
+    texts = recorded_stages(source.name)
     made = tuple((layer.stage or "", layer.instruction) for layer in match_layers(ids, history, texts))
     return Side(name=source.name, layers=source.read(), ids=ids, stages=made)
-
-
-def _stage_texts(tag: str) -> list[tuple[str, str]]:
-    """Return the texts of the stages that an image stands on, the last first, from the Dockerfile of its record."""
-    import re
-
-    from builder.engine.snapshot import read_dockerfile, read_snapshot
-
-    kept = read_snapshot(tag)
-    if kept is None:
-        return []
-    parts = re.split(r"^FROM (\S+) AS (\S+)\n", read_dockerfile(tag), flags=re.MULTILINE)
-    stages = {name: (base, text) for base, name, text in zip(parts[1::3], parts[2::3], parts[3::3], strict=True)}
-    found = []
-    name = kept.target
-    while name in stages:
-        base, text = stages.pop(name)
-        found.append((name, text))
-        name = base
-    return found

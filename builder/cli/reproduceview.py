@@ -44,7 +44,7 @@ def print_comparison(found: Comparison) -> None:
 
     rows = [
         (
-            str(layer.number),
+            str(layer.number + 1),
             printable(layer.stage or "(base)"),
             _verdict(layer),
             _short(layer.contents[1]),
@@ -61,12 +61,12 @@ def print_comparison(found: Comparison) -> None:
             typer.echo(f"  {printable(text)}")
     for image, number in zip(found.images, found.extra, strict=True):
         if number:
-            typer.echo(f"\n{image} has {number} more layers")
+            typer.echo(f"\n{image} has {number} more layer{'s' * (number != 1)}")
     equal = sum(layer.equal for layer in found.layers)
     same = sum(layer.same_content for layer in found.layers)
     typer.echo(f"\n{len(found.layers)} layers: {equal} with equal digests, {same} with equal content but for times")
     for reason, number in sorted(found.reasons.items()):
-        typer.echo(f"{number} paths differ: {reason}")
+        typer.echo(f"{_paths(number)}: {reason}")
     typer.echo("reproduced" if found.same else "NOT reproduced")
 
 
@@ -88,7 +88,13 @@ def print_digests(name: str, side: Side, *, as_json: bool) -> None:
 def _verdict(layer: LayerPair) -> str:
     if layer.equal:
         return "equal"
-    return f"equal but {layer.times} times" if not layer.differences else f"{len(layer.differences)} paths differ"
+    if layer.differences:
+        return _paths(len(layer.differences))
+    return f"equal but {layer.times} time{'s' * (layer.times != 1)}"
+
+
+def _paths(number: int) -> str:
+    return f"{number} paths differ" if number != 1 else "1 path differs"
 
 
 def _short(digest: str) -> str:
@@ -105,7 +111,7 @@ def _print_differences(layer: LayerPair) -> None:
     for each in layer.differences:
         groups[each.reason, each.note].append(each)
     for (reason, note), members in groups.items():
-        typer.echo(f"\nlayer {layer.number}: {reason}: {printable(note)}")
+        typer.echo(f"\nlayer {layer.number + 1}: {reason}: {printable(note)}")
         for each in members[:SHOWN]:
             typer.echo(f"  {printable(each.path)}  {_sizes(each)}")
         if len(members) > SHOWN:

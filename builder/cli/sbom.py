@@ -221,5 +221,5 @@ def _judge(
     more = [f"and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
     raise PolicyError(
         "\n  ".join([f"the image has {len(lines)} things that --fail-on forbids", *shown, *more]),
-        hint="--allow NAME lets one pass; --kind looks at some packages only",
+        hint="--allow NAME lets one pass; --kind python --kind wheel --kind source leaves the distribution's out",
     )

@@ -103,6 +103,7 @@ def _images(plans: Sequence[Plan], *, until: str, tag: str) -> tuple[Engine, lis
     Raises:
         BuildError: an image is missing; the hint says what builds it.
     """
+    from builder.cli.imageread import recorded_stages
     from builder.engine.build import default_tag, target_of
     from builder.engine.host import connect
     from builder.footprint.layers import Made, chain_of, match_layers
@@ -120,7 +121,9 @@ def _images(plans: Sequence[Plan], *, until: str, tag: str) -> tuple[Engine, lis
             missing[name] = f"drivebuild image {' '.join(words)}"
             continue
         history = [Made(text, count) for text, count in engine.history_sizes(name)]
-        texts = [(stage.name, render_stage(stage, templates)) for stage in chain_of(plan, target_of(plan, until))]
+        chain = chain_of(plan, target_of(plan, until))
+        # What it was built from; without that what it would be built from today.
+        texts = recorded_stages(name, image.id) or [(stage.name, render_stage(stage, templates)) for stage in chain]
         found.append((name, match_layers(image.layers, history, texts), plan))
     if missing:
         commands = "; ".join(f"`{words}`" for words in missing.values())

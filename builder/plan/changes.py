@@ -52,7 +52,7 @@ class Change:
 
 def short(value: object) -> str:
     """Return a value for one line: commits and checksums by their first digits, long texts cut."""
-    if value in (None, ""):
+    if value is None or value in ("", [], {}, ()):
         return "nothing"
     if isinstance(value, bool):
         return "yes" if value else "no"
@@ -83,7 +83,8 @@ def _stage(name: str, old: Kept, new: Kept) -> Iterator[Change]:
         yield _base(name, old.base, new.base)
     for key in dict.fromkeys((*old.inputs, *new.inputs)):
         before, after = old.inputs.get(key), new.inputs.get(key)
-        if before == after or key in _NO_STEP:
+        # A word that templates did not know then, and that says nothing now, is none.
+        if before == after or key in _NO_STEP or not (before or after):
             continue
         follows = key in _FOLLOWING.get(new.template, ())
         for change in _input(name, new, key, before, after):

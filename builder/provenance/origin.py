@@ -165,7 +165,7 @@ def _file(entry: Entry) -> Iterator[tuple[str, str]]:
 def _layer(layer: Layer | None, recipe: Recipe) -> Iterator[tuple[str, str]]:
     if layer is None:
         return
-    stage = "base image" if layer.stage == "" else f"stage {layer.stage}" if layer.stage else "no stage of today's plan"
+    stage = "base image" if layer.stage == "" else layer.stage or "no stage of today's plan"
     yield "layer", f"{layer.number + 1} of {layer.count}, {layer.digest}"
     title = recipe.stages.get(layer.stage or "", "")
     yield "stage", f"{stage}: {title}" if title else stage

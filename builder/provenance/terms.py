@@ -48,7 +48,7 @@ def broken(
     findings: Sequence[Finding],
     allowed: Iterable[str],
 ) -> tuple[str, ...]:
-    """Return a line for each thing that a rule forbids, by rule, as they were named.
+    """Return a line for each thing that a rule forbids, by rule, as they were named; the distribution's packages last.
 
     Args:
         rules: of RULES.
@@ -61,7 +61,7 @@ def broken(
     keys = {package.key for package in packages}
     lines: dict[str, None] = {}
     for rule in rules:
-        for package in packages if rule in CLASSES else ():
+        for package in sorted(packages, key=_of_distribution) if rule in CLASSES else ():
             if rule in package.classes and package.name not in passed:
                 said = package.expression or "; ".join(package.licences) or "says nothing"
                 lines[f"{rule}: {package.kind} {package.name} {package.version}: {said}"] = None
@@ -73,6 +73,10 @@ def broken(
             if finding.key in keys and not known and _reaches(finding, rule):
                 lines[f"{rule}: {finding.id}: {finding.kind} {finding.name} {finding.version}"] = None
     return tuple(lines)
+
+
+def _of_distribution(package: Package) -> bool:
+    return package.kind in ("deb", "rpm")
 
 
 def _reaches(finding: Finding, rule: str) -> bool:

@@ -93,6 +93,32 @@ def test_each_difference_is_shown_by_its_file_and_reason(
     }
 
 
+def test_a_profile_excuses_no_other_variant(engine: Engine, tmp_path: Path, names: tuple[str, str]) -> None:
+    """Two builds of one lto differ in machine code, and that is documented; lto and stock differ, and that is not."""
+    labels = 'LABEL drivebuild.variant={} drivebuild.recipe="{}"\n'
+    for name, code in zip(names, (b"\x7fELF\0one", b"\x7fELF\0two"), strict=True):
+        built(tmp_path / name[-1], name, {"opt/python/bin/python3.11": code})
+
+    def labelled(number: int, variant: str, recipe: str) -> None:
+        (tmp_path / "Dockerfile").write_text(f"FROM {names[number]}\n{labels.format(variant, recipe)}")
+        words = ("docker", "build", "--quiet", "--tag", names[number], "--file", str(tmp_path / "Dockerfile"))
+        done = SystemRunner().run((*words, str(tmp_path / "a")))
+        assert done.code == 0, done.complaint
+
+    labelled(0, "lto", "ab" * 32)
+    labelled(1, "lto", "ab" * 32)
+    same = drivebuild("reproduce", names[0], "--against", names[1])
+    assert same.exit_code == 0, same.output
+    assert "1 path differs: profile" in same.output
+    assert "is of recipe" not in same.output
+    labelled(1, "stock", "\x1b[31m" + "cd" * 30)
+    other = drivebuild("reproduce", names[0], "--against", names[1])
+    said = refused(other, 8)
+    assert "1 path differs: unknown" in said
+    assert f"note: {names[0]} is of recipe abababababab, {names[1]} is of recipe \\x1b[31m" in said
+    assert "\x1b" not in said
+
+
 def test_an_image_is_built_again_by_its_record(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stage of a real model that needs no network; the recipe is another one by then, and that does not matter."""
     tag = f"drivebuild-test/tools-{os.getpid()}:1"

@@ -9,7 +9,7 @@ import pytest
 from support.cli import drivebuild, refused
 from support.snapshots import inventory, toy_files
 
-from builder.cli.diff import layer_lines
+from builder.cli.diff import apart, layer_lines
 from builder.cli.sbom import aligned
 
 
@@ -48,6 +48,22 @@ def test_layers_that_are_shared() -> None:
     assert [line.split(",")[0] for line in lines] == ["layers: 1 shared", "  1 of a alone", "  1 of b alone"]
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "shown"),
+    [
+        ("-O2", "-O3", ("-O2", "-O3")),
+        ("'--a=1 2' " * 9, "'--a=1 2' " * 9 + "--with-lto 'L=x y'", ("…", "… --with-lto 'L=x y'")),
+        ("x " * 50 + "old", "x " * 50 + "new", ("… old", "… new")),
+        ("-", "x " * 50, ("-", "x " * 50)),
+        # An open quote, and the same words in another order: nothing is left out.
+        ("a' " * 40, "a' " * 40 + "b", ("…", "… b")),
+        ("a b " * 40, "b a " * 40, ("a b " * 40, "b a " * 40)),
+    ],
+)
+def test_long_values_are_shown_by_the_words_that_differ(before: str, after: str, shown: tuple[str, str]) -> None:
+    assert apart(before, after, 70) == shown
+
+
 def test_a_rule_that_is_broken_names_what_breaks_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from builder.cli import imageread
 
@@ -68,6 +84,10 @@ def test_a_rule_that_is_broken_names_what_breaks_it(monkeypatch: pytest.MonkeyPa
     result = drivebuild("sbom", "x", "--unowned", "--fail-on", "unknown")
     assert result.exit_code == 9
     assert "unknown: deb x\\x1b[31m 1: says nothing" in result.output
+    # The distribution's hundred packages come after the image's own.
+    broken = [line.split()[1] for line in result.output.splitlines() if line.startswith("  unknown: ")]
+    assert broken == sorted(broken, key=lambda kind: kind == "deb")
+    assert {"deb"} < set(broken)
     assert "/srv/\\x1b[2J\\n" in result.output
     assert "\x1b[2J" not in result.output
     output = tmp_path / "a.json"

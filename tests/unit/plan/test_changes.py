@@ -45,6 +45,8 @@ PATCH = {"do": "patch", "file": "/sources/src-a/b.patch", "tree": "."}
         ("tree", "steps", [EDIT, PATCH], [PATCH], ["x: − edit a.py: one → two"]),
         ("tree", "steps", [EDIT], [PATCH], ["x: − edit a.py: one → two", "x: + patch src-a/b.patch"]),
         ("tree", "title", "one", "two", []),
+        ("env", "nobody-knew", None, [], []),
+        ("env", "nobody-knew", [], ["a"], ['x: nobody-knew: nothing → ["a"]']),
         ("env", "requirements", ["a==1 --hash=sha256:1"], ["a==2 --hash=sha256:2"], ["lock: a: 1 → 2"]),
         ("env", "requirements", ["a==1 --hash=1"], ["a==1 --hash=2"], ["lock: a 1: other files, by their hashes"]),
         ("env", "requirements", ["a==1 x"], ["a==1 x", "b==2 x"], ["lock: b: nothing → 2"]),

@@ -134,7 +134,7 @@ def test_the_layer_and_what_it_hides() -> None:
     layer = Layer(number=3, count=5, digest="sha256:1", stage="env", instruction="RUN x", below=(1, 2))
     found = facts(look(f"/{SITE}/numbers.py", layer=layer))
     assert found["layer"] == "4 of 5, sha256:1"
-    assert found["stage"] == "stage env: Everything before the model"
+    assert found["stage"] == "env: Everything before the model"
     assert found["hides"] == "the same path in layer 2, 3"
 
 
