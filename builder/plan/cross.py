@@ -72,13 +72,14 @@ def cross_report(catalog: Catalog, plan: Plan, *, target: Architecture, machine:
 
     `plan` is one that `cross_built` returned, or one that it was not asked about: then all that compiles is emulated.
     """
+    if target == machine:
+        return CrossReport(crossed=(), emulated={})
     crossed = tuple(stage.name for stage in plan.stages if _CROSSED in stage.inputs)
-    emulated = dict(_emulated(plan, target)) if target != machine else {}
-    return CrossReport(
-        crossed=crossed,
-        emulated=emulated,
-        reason="" if crossed or target == machine else _why_not(catalog.systems[plan.platform.system], target),
-    )
+    reason = _why_not(catalog.systems[plan.platform.system], target)
+    if not reason and not crossed:
+        able = cross_built(catalog, plan, target=target, machine=machine) is not plan
+        reason = "it was not asked for" if able else "none of its stages can be"
+    return CrossReport(crossed=crossed, emulated=dict(_emulated(plan, target)), reason="" if crossed else reason)
 
 
 def _cross(system: System, target: Architecture, machine: Architecture) -> tuple[Cross, CrossTarget] | None:
@@ -88,11 +89,12 @@ def _cross(system: System, target: Architecture, machine: Architecture) -> tuple
 
 
 def _why_not(system: System, target: Architecture) -> str:
+    """Return why nothing on a system is cross-compiled; '' where something may be."""
     if system.cross is None:
         return f"no cross compiler of {system.title} is known ({system.no_cross or 'its recipe names none'})"
     if target not in system.cross.targets:
         return f"{system.title} has no cross compiler for {target}"
-    return "nothing of it can be cross-compiled, or it was not asked for"
+    return ""
 
 
 def _emulated(plan: Plan, target: Architecture) -> Iterator[tuple[str, str]]:
