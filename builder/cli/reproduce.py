@@ -20,6 +20,7 @@ from builder.signals import ends_like_ctrl_c
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from builder.engine.command import Choices
     from builder.engine.host import Engine
     from builder.engine.snapshot import Snapshot
     from builder.engine.state import BuildState
@@ -57,6 +58,9 @@ def reproduce(
     ] = None,
     digests: Annotated[
         bool, typer.Option("--digests", help="Build nothing; print the digest of each layer's content.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Build nothing; say which stages would run, and the command.")
     ] = False,
     builder: BuilderName = "",
     keep: Annotated[bool, typer.Option("--keep", help=f"Keep the second image, as IMAGE{SUFFIX}.")] = False,
@@ -105,6 +109,9 @@ def reproduce(
             if note := recipes_apart(engine, tag, against):
                 typer.echo(f"note: {note}", err=True)
             found = compared(engine, tag, against, plan=None)
+        elif dry_run:
+            _foretell(settings, engine, tag, words, tuple(stage or ()))
+            return
         else:
             found = _again(settings, engine, tag, words, tuple(stage or ()), builder=builder, keep=keep)
     if report is not None:
@@ -155,16 +162,7 @@ def _again(
     from builder.engine.snapshot import read_dockerfile
 
     kept = _kept(engine, tag, words)
-    plan = settings.plan(
-        kept.model,
-        platform=kept.platform,
-        variant=kept.variant,
-        options=kept.options,
-        architecture=kept.architecture,
-        pinned=kept.pinned,
-        toolchain=kept.toolchain,
-        profile=kept.profile,
-    )
+    plan = _plan(settings, kept)
     _check_room(engine, tag)
     _say_bases(engine, kept)
     second = _second_name(tag)
@@ -174,6 +172,41 @@ def _again(
     finally:
         if not keep and engine.image(second) is not None:
             engine.client.remove_image(second)
+
+
+def _foretell(settings: Settings, engine: Engine, tag: str, words: Words, stages: tuple[str, ...]) -> None:
+    """Say what would be built, after the same looks that a build has before it.
+
+    Raises:
+        BuildError, UsageError, PlanError: as the build does before it begins.
+    """
+    import shlex
+
+    from builder.engine.build import build_command
+    from builder.engine.snapshot import read_dockerfile
+
+    kept = _kept(engine, tag, words)
+    plan = _plan(settings, kept)
+    _check_room(engine, tag)
+    _say_bases(engine, kept)
+    plan, choices = _again_choices(settings, plan, kept, words, second=_second_name(tag), stages=stages)
+    for name in choices.again or tuple(kept.stages):
+        typer.echo(name)
+    typer.echo(f"\n{len(read_dockerfile(tag).splitlines())} lines of Dockerfile, of the image's record")
+    typer.echo(f"\n$ {shlex.join(build_command(plan, choices, folder=Path('TEMPORARY')))}")
+
+
+def _plan(settings: Settings, kept: Snapshot) -> Plan:
+    return settings.plan(
+        kept.model,
+        platform=kept.platform,
+        variant=kept.variant,
+        options=kept.options,
+        architecture=kept.architecture,
+        pinned=kept.pinned,
+        toolchain=kept.toolchain,
+        profile=kept.profile,
+    )
 
 
 def _kept(engine: Engine, tag: str, words: Words) -> Snapshot:
@@ -249,13 +282,8 @@ def _build(
     from builder.engine.process import SystemRunner
     from builder.engine.push import Way
 
-    stages = with_dependants(stages, {name: (each.base, *each.uses) for name, each in kept.stages.items()})
-    target = "" if kept.target == plan.names[-1] else kept.target
-    words = replace(words, until=target, tag=second)
-    plan, profiled = with_profile(settings, plan, kept.profile, until=target)
-    choices = replace(
-        choices_of(settings, plan, words), arguments=dict(kept.arguments), again=stages, contexts=profiled
-    )
+    plan, choices = _again_choices(settings, plan, kept, words, second=second, stages=stages)
+    words = replace(words, until=choices.until, tag=second)
     runner = SystemRunner()
     alone = alone_with(second, lambda: typer.echo(f"another drivebuild is building {second}; waiting", err=True))
     with alone, supplied(settings, plan, wanted_of(choices, words), engine=engine, runner=runner) as supply:
@@ -269,6 +297,21 @@ def _build(
         finally:
             if view:
                 view.close()
+
+
+def _again_choices(
+    settings: Settings, plan: Plan, kept: Snapshot, words: Words, *, second: str, stages: tuple[str, ...]
+) -> tuple[Plan, Choices]:
+    """Return the plan with its profile, and the choices; `again` are the stages that run, none for all of them."""
+    from builder.engine.snapshot import Asked
+
+    again = with_dependants(stages, {name: (each.base, *each.uses) for name, each in kept.stages.items()})
+    target = "" if kept.target == plan.names[-1] else kept.target
+    plan, profiled = with_profile(settings, plan, kept.profile, until=target)
+    choices = choices_of(settings, plan, replace(words, until=target, tag=second))
+    # The recipe of then: the label of an image names what it was built from.
+    asked = Asked(digests=kept.digests, templates=kept.templates)
+    return plan, replace(choices, arguments=dict(kept.arguments), again=again, contexts=profiled, asked=asked)
 
 
 def _unseen(_state: BuildState, _now: float) -> None:

@@ -127,6 +127,12 @@ def test_an_image_is_built_again_by_its_record(engine: Engine, tmp_path: Path, m
         done = drivebuild("image", "streampetr", *words, "--progress", "json")
         assert done.exit_code == 0, done.output
         monkeypatch.setattr("builder.cli.building.dockerfile_of", lambda _plan: pytest.fail("today's text"))
+        told = drivebuild("reproduce", tag, "--dry-run")
+        assert told.exit_code == 0, told.output
+        assert told.output.splitlines()[0] == "tools"
+        assert f"--tag {tag}-reproduced" in told.output.splitlines()[-1]
+        assert "--no-cache " in told.output.splitlines()[-1]
+        assert engine.image(f"{tag}-reproduced") is None
         again = drivebuild("reproduce", tag, "--json")
         assert again.exit_code == 0, again.output
         found = json.loads(again.stdout)

@@ -1,0 +1,61 @@
+"""`reproduce` before it builds: what is built is what the record has, not what the recipes say today."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from builder.cli.building import Words
+from builder.cli.main import Settings
+from builder.cli.reproduce import _again_choices, with_dependants
+from builder.engine.command import build_command
+from builder.engine.snapshot import KeptStage, Snapshot
+from builder.errors import UsageError
+
+WORDS = Words(
+    until="",
+    tag="",
+    jobs=None,
+    ca_bundle=None,
+    sources=None,
+    arguments=None,
+    store=None,
+    offline=False,
+    agreements=(),
+    no_cache=True,
+    progress="json",
+)
+
+
+def test_the_second_image_is_of_the_first_ones_recipe() -> None:
+    settings = Settings()
+    plan = settings.plan("streampetr", platform="debian-12-cpu", variant="stock", options={})
+    kept = Snapshot(
+        tag=plan.tag,
+        when="2026-01-01T00:00:00Z",
+        image_id="sha256:1",
+        target=plan.names[-1],
+        model="streampetr",
+        platform="debian-12-cpu",
+        variant="stock",
+        stages={"base": KeptStage(template="base", base="x"), "image": KeptStage(template="image", base="base")},
+        digests={plan.names[-1]: "cd" * 32},
+        templates={},
+        images={},
+        bases={},
+        contexts={},
+    )
+    planned, choices = _again_choices(settings, plan, kept, WORDS, second="again:1", stages=("base",))
+    assert choices.again == ("base", "image")
+    words = build_command(planned, choices, folder=Path("folder"))
+    assert words[words.index("--label") + 1] == f"drivebuild.recipe={'cd' * 32}"
+    assert words[words.index("--tag") + 1] == "again:1"
+
+
+def test_a_stage_brings_all_that_need_it() -> None:
+    needs = {"base": ("debian",), "wheel": ("base",), "env": ("base", "wheel"), "other": ("base",)}
+    assert with_dependants(("wheel",), needs) == ("wheel", "env")
+    with pytest.raises(UsageError, match="no stage 'whel'") as caught:
+        with_dependants(("whel",), needs)
+    assert "wheel" in caught.value.hint
