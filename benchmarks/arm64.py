@@ -1,11 +1,12 @@
 """One recipe, two architectures: arm64 cross-compiled and emulated, amd64 natively, one name for both in a registry.
 
-    python benchmarks/arm64.py [--until STAGE] [--cached] [--json FILE]
+    python benchmarks/arm64.py [--until STAGE] [--cached ARCH]… [--json FILE]
 
 The recipe is arm64/recipes: PyTorch, OpenCV and einops from wheels, Python and tcmalloc from source, a small tree.
 drivebuild does it as a user would: `image --arch aarch64`, `image`, `verify` of both, `merge`; the registry is the
 distribution's docker-registry, on loopback. Then both are read back from it by the name that they share, and the script
-runs in each. Every stage runs again (`--no-cache`) unless `--cached` is given; then only what ran has seconds.
+runs in each. Every stage runs again (`--no-cache`) but for an architecture that is `--cached`: what a stage took there
+when it last ran is then taken from drivebuild's own records, by its digest.
 
 It is an x86_64 machine's benchmark; it needs qemu-user-static (registered), docker-registry and git.
 """
@@ -32,7 +33,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)]
 
 from builder.engine.record import BuildRecord, read_record  # noqa: E402
-from builder.engine.state import EXPORT  # noqa: E402
+from builder.engine.timings import ran_on, read_timings  # noqa: E402
 from builder.plan.stage import TARGETS  # noqa: E402
 
 HERE = Path(__file__).resolve().parent / "arm64"
@@ -161,13 +162,22 @@ def runs(reference: str, architecture: str) -> str:
     return done.stdout.strip().splitlines()[-1]
 
 
+def stage_seconds(record: BuildRecord) -> dict[str, float]:
+    """Return what each stage took: in this build, or where that had it already, when the very same stage last ran."""
+    known = read_timings().by_digest
+    names = {target: arch for arch, target in TARGETS.items()}
+    where = ran_on(names.get(record.architecture, record.architecture), record.machine)
+    found = {stage.name: known.get((record.digests.get(stage.name, ""), where)) for stage in record.cached}
+    ran = {stage.name: stage.seconds for stage in record.ran if not stage.partial}
+    return {name: value for name, value in {**found, **ran}.items() if value is not None}
+
+
 def figures(foreign: BuildRecord, native: BuildRecord) -> dict[str, object]:
     """Return seconds by stage and side by side; a cross compile counts with the stage that takes and checks it."""
-    other = {stage.name: stage.seconds for stage in foreign.stages if stage.state == "done" and not stage.partial}
-    own = {stage.name: stage.seconds for stage in native.stages if stage.state == "done" and not stage.partial}
+    other, own = stage_seconds(foreign), stage_seconds(native)
     rows = {}
     for name, seconds in own.items():
-        if name in other and name != EXPORT and max(seconds, other[name]) >= 1:
+        if name in other and max(seconds, other[name]) >= 1:
             total = sum(other.get(each, 0.0) for each in CROSSED.get(name, (name,)))
             how = "crossed" if name in CROSSED and CROSSED[name][0] in other else "emulated"
             rows[name] = {
@@ -195,18 +205,19 @@ def main() -> None:
     """Build both, join them, read them back, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--until", default="")
-    parser.add_argument("--cached", action="store_true")
+    parser.add_argument("--cached", action="append", default=[], choices=tuple(TARGETS))
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     before = load()
     with tempfile.TemporaryDirectory(prefix="drivebuild-arm64-") as place, registry(Path(place)) as address:
         folder = Path(place)
-        words = ("--source", f"small={tree(folder / 'small')}", *(() if given.cached else ("--no-cache",)))
+        words: tuple[str, ...] = ("--source", f"small={tree(folder / 'small')}")
         words += ("--until", given.until) if given.until else ()
         name, tag = "benchmark/small", "debian-12-cpu-small-stock"
         found, seconds, digests = {}, {}, []
         for arch in ("aarch64", "x86_64"):
-            found[arch], digest, seconds[arch] = built(arch, words, f"{address}/{name}:{tag}", folder)
+            own = words if arch in given.cached else (*words, "--no-cache")
+            found[arch], digest, seconds[arch] = built(arch, own, f"{address}/{name}:{tag}", folder)
             digests.append(digest)
         seconds["merge"] = {"merge": drivebuild("merge", f"{address}/{name}:{tag}", *digests, "--any-recipe")}
         back = read_back(address, name, tag)
