@@ -261,7 +261,8 @@ def _remove(found: Found, images_of: ImageList | None, *, as_json: bool) -> None
         typer.echo(f"removed {removed} things{of_cache}")
         if pruned and pruned.stayed:
             stayed = human_bytes(sum(each.bytes for each in pruned.stayed))
-            typer.echo(f"{len(pruned.stayed)} of its records stay, {stayed}: they were used again meanwhile")
+            why = "used again meanwhile, or still held by BuildKit"
+            typer.echo(f"{len(pruned.stayed)} of its records stay, {stayed}: {why}")
         if before is not None and after is not None:
             typer.echo(f"the engine's disk has {human_bytes(after)} free, {human_bytes(max(after - before, 0))} more")
     if failed:

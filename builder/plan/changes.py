@@ -255,8 +255,18 @@ def _leaves(kind: str, stage: str, what: str, old: Any, new: Any) -> Iterator[Ch
     elif isinstance(old, list) and isinstance(new, list) and _named(old) and _named(new):
         before, after = {item["name"]: item for item in old}, {item["name"]: item for item in new}
         yield from _leaves(kind, stage, what, before, after)
+    elif isinstance(old or new, list) and not (old and new):
+        marks = " ".join(f"{'+' if new else '−'}{_label(item)}" for item in (new or old))
+        yield Change(kind=kind, stage=stage, text=f"{what}: {marks}", old=str(old or ""), new=str(new or ""))
     else:
         yield _plain(kind, stage, what, old, new)
+
+
+def _label(item: Any) -> str:
+    """Return an item of a list for one line: what it is called, or what it begins with."""
+    if isinstance(item, Mapping):
+        item = next((item[key] for key in ("name", "stage", "file") if item.get(key)), item)
+    return short(item.split(" --hash=")[0] if isinstance(item, str) else item)
 
 
 def _named(items: list[Any]) -> bool:
