@@ -95,6 +95,10 @@ def overlay_stages(scope: Scope) -> Iterator[StageSpec]:
         inputs |= {
             "title": f"What {scope.model.title} changes in the Python files of {component}.",
             "wheel": component,
+            # The stock Python, whatever the variant: byte code is the same for all of one version.
+            "python": PYTHON_STOCK,
+            "series": scope.series,
+            "site_packages": VENV_SITE.format(series=scope.series),
             "tree": "tree" if from_tree else "",
         }
         yield StageSpec(
@@ -102,7 +106,7 @@ def overlay_stages(scope: Scope) -> Iterator[StageSpec]:
             template="overlay",
             base="build-base",
             inputs=inputs,
-            uses=(component, "tools", *inputs["sources"], *(("tree",) if from_tree else ())),
+            uses=(component, "tools", PYTHON_STOCK, *inputs["sources"], *(("tree",) if from_tree else ())),
         )
 
 

@@ -8,7 +8,7 @@ import fnmatch
 import os
 import sys
 
-from _bytecode import CHECKED, kind
+from _bytecode import CHECKED, kind, uncompiled
 from _report import finish, report
 
 ROOT = sys.argv[1] if len(sys.argv) > 1 else "/"
@@ -114,6 +114,9 @@ def kind_of(path):
 # Byte code of another kind was written by a Python that ran in the build, with the time of it.
 compiled = [path for path in walk("/opt/venv", ["*.pyc"]) if kind_of(path) != CHECKED]
 report("hygiene byte code is checked by its source", not compiled, compiled[:10])
+# Who uses the image cannot write there: what has none is compiled again by every process.
+late = ["%s: %s" % found for found in uncompiled(under("/opt/venv/lib"))]
+report("hygiene every source has its byte code", not late, late[:10])
 objects = walk("/opt", ["*.o", "*.egg-link", ".ninja_log", "direct_url.json", "config.log"])
 # Kernels for the NPU's own processors are delivered as object files; mx_driving's wheel has some.
 objects = [p for p in objects if "/config-3." not in p and "/op_impl/ai_core/tbe/kernel/" not in p]

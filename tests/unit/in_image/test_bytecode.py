@@ -41,6 +41,25 @@ def test_byte_code_of_another_source_is_found(load: Load, tmp_path: Path) -> Non
     assert list(load("_bytecode").complaints(str(tmp_path))) == [(str(target), "of another source")]
 
 
+def test_sources_that_are_compiled_at_every_start(load: Load, tmp_path: Path) -> None:
+    found = load("_bytecode").uncompiled
+    target = compiled(tmp_path, MODES.CHECKED_HASH)
+    assert list(found(str(tmp_path))) == []
+    source = tmp_path / "part.py"
+    source.write_text("x = 2\n", encoding="utf-8")
+    assert list(found(str(tmp_path))) == [(str(source), "its byte code is not its own")]
+    compiled(tmp_path, MODES.TIMESTAMP)
+    assert list(found(str(tmp_path))) == [(str(source), "its byte code is not its own")]
+    target.unlink()
+    assert list(found(str(tmp_path))) == [(str(source), "no byte code")]
+    # a template, a source for another Python, a link to nothing: nobody could compile them
+    source.write_text("class {{ name }}: pass", encoding="utf-8")
+    (tmp_path / "old.py").write_text("print 'two'", encoding="utf-8")
+    (tmp_path / "null.py").write_bytes(b"x = 1\0")
+    (tmp_path / "gone.py").symlink_to("nothing")
+    assert list(found(str(tmp_path))) == []
+
+
 def test_byte_code_without_a_source_is_found(load: Load, tmp_path: Path) -> None:
     compiled(tmp_path, MODES.UNCHECKED_HASH)
     (tmp_path / "part.py").unlink()
