@@ -174,6 +174,25 @@ def test_a_change_of_anything_else_is_refused(project: Project) -> None:
     assert project.branches() == ["refs/heads/main"]
 
 
+@pytest.mark.parametrize("name", ["body.md", "proposal.json", "change.patch"])
+@pytest.mark.parametrize("target", ["/proc/self/environ", "secret"])
+def test_a_link_to_what_this_job_knows_is_no_proposal(project: Project, name: str, target: str) -> None:
+    """Artifacts keep links: a description that is one would tell everybody the token."""
+    (project.checkout.folder / "out/secret").write_text(TOKEN)
+    path = project.checkout.folder / "out" / name
+    path.unlink()
+    path.symlink_to(target)
+    done = project.run()
+    if (name, target) == ("change.patch", "/proc/self/environ"):
+        # What the kernel makes when it is read has no size.
+        assert (done.returncode, done.stdout) == (0, "nothing to propose\n")
+    else:
+        assert done.returncode == 1
+        assert f"out/{name} is a link" in done.stderr
+    assert TOKEN not in done.stdout + done.stderr
+    assert project.branches() == ["refs/heads/main"]
+
+
 def test_what_is_too_long_for_an_option_is_cut(project: Project) -> None:
     project.propose("new\n", body="漢字\n" * 40_000)
     done = project.run()
@@ -187,6 +206,8 @@ def test_the_job_that_runs_strangers_code_refuses_to_see_the_token(project: Proj
     assert done.returncode == 1
     assert f"scope has to be {JOB['environment']['name']}" in done.stderr
     assert "environment" not in PROPOSE
+    # A runner keeps working copies: hooks that the job left in one would run beside the token.
+    assert JOB["variables"]["GIT_STRATEGY"] == "clone"
     # Neither a merge request's pipeline nor a run by hand has the job.
     (rule,) = JOB["rules"]
     assert '$CI_PIPELINE_SOURCE == "schedule"' in rule["if"]
