@@ -86,6 +86,7 @@ def _values(catalog: Catalog, templates: Mapping[str, str], site: Ci) -> dict[st
             "image": "debian:trixie",
             "engine": "docker:28-dind",
             "proposals": "drivebuild-update",
+            "images": "drivebuild-images",
         },
         "filter": filters,
         "trial": f"{filters} variant=stock".strip(),

@@ -17,6 +17,7 @@ from support.repos import ALONE, Repository
 
 JOBS = yaml.safe_load((REPOSITORY / "ci/gitlab.yml").read_text())
 JOB, PROPOSE = JOBS["drivebuild-open"], JOBS["drivebuild-update"]
+IMAGES = "drivebuild-images"
 TOKEN = "glpat-0123456789abcdef"  # noqa: S105
 RECIPE = "builder/recipes/sources.yaml"
 TITLE = 'Update "1" $(commit)'
@@ -201,10 +202,15 @@ def test_what_is_too_long_for_an_option_is_cut(project: Project) -> None:
     assert 60_000 < len(options["merge_request.description"].encode()) <= 65_000
 
 
-def test_the_job_that_runs_strangers_code_refuses_to_see_the_token(project: Project) -> None:
-    done = project.run(PROPOSE["script"])
+@pytest.mark.parametrize("secret", ["UPDATE_TOKEN", "REGISTRY_PASSWORD", "BUILDER_KEY", "BUILDER_KUBECONFIG"])
+def test_the_job_that_runs_strangers_code_refuses_to_see_a_secret(project: Project, secret: str) -> None:
+    done = project.run(PROPOSE["script"], **{"DRIVEBUILD_UPDATE_TOKEN": "", f"DRIVEBUILD_{secret}": "x"})
     assert done.returncode == 1
-    assert f"scope has to be {JOB['environment']['name']}" in done.stderr
+    assert f"it could read: DRIVEBUILD_{secret}\n" in done.stderr
+    assert f"DRIVEBUILD_UPDATE_TOKEN has {JOB['environment']['name']}, the others have {IMAGES}\n" in done.stderr
+    assert yaml.safe_load((REPOSITORY / "ci/gitlab-jobs.yml").read_text())[".drivebuild-secrets"] == {
+        "environment": {"name": IMAGES, "action": "access"}
+    }
     assert "environment" not in PROPOSE
     # A runner keeps working copies: hooks that the job left in one would run beside the token.
     assert JOB["variables"]["GIT_STRATEGY"] == "clone"
