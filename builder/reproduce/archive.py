@@ -15,6 +15,9 @@ from builder.reproduce.entries import Kept, Layer, Wanted, read_tar
 __all__ = ["Read", "read_archive"]
 
 LARGEST_JSON = 16 << 20
+MOST_JSON = 64 << 20
+MOST_INDEXES = 8
+"""An index of indexes of indexes; one that names itself would have no end."""
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
 
@@ -33,8 +36,9 @@ def read_archive(archive: io.RawIOBase | IO[bytes], wanted: Wanted = lambda _pat
     Raises:
         BuildError: it is no such archive, holds several images, or is packed with zstd.
     """
-    layers: dict[str, Read] = {}
+    layers: dict[str, Read | str] = {}
     texts: dict[str, Any] = {}
+    room = MOST_JSON
     try:
         with tarfile.open(fileobj=archive, mode="r|") as outer:
             for member in outer:
@@ -44,34 +48,47 @@ def read_archive(archive: io.RawIOBase | IO[bytes], wanted: Wanted = lambda _pat
                 name = member.name.removeprefix("./")
                 head = file.read(4)
                 stream = _Joined(head, file)
-                if head[:1] in (b"{", b"[") and member.size <= LARGEST_JSON:
+                if head[:1] in (b"{", b"[") and member.size <= min(LARGEST_JSON, room):
                     texts[name] = _parsed(stream.read())
+                    room -= member.size
                 elif name.startswith("blobs/") or name.endswith("layer.tar"):
                     layers[name] = _layer(stream, head, name, wanted)
-        return tuple(layers[name] for name in _order(texts, layers))
-    except (tarfile.TarError, KeyError, TypeError, ValueError) as error:
+        return tuple(_sound(name, layers[name]) for name in _order(texts))
+    except (tarfile.TarError, LookupError, TypeError, ValueError, AttributeError, OSError, EOFError) as error:
         raise BuildError(f"this is no archive of one image: {error}") from error
 
 
-def _layer(stream: _Joined, head: bytes, name: str, wanted: Wanted) -> Read:
+def _sound(name: str, read: Read | str) -> Read:
+    """Return a layer of the image, which must have been one: taken as empty, it would be like any other damaged one."""
+    if isinstance(read, str):
+        raise BuildError(f"layer {name} cannot be read: {read}")
+    return read
+
+
+def _layer(stream: _Joined, head: bytes, name: str, wanted: Wanted) -> Read | str:
+    """Return a layer; or why it is none, which concerns who needs it."""
+    if not head:
+        # Some engines write an empty layer so.
+        return Read({}, {})
     if head == _ZSTD:
         raise BuildError(f"{name} is packed with zstd, which this Python does not read", hint="compression=gzip")
     try:
         layer, kept = read_tar(stream, wanted)
-    except tarfile.ReadError:
-        # An empty layer of some engines, or a blob that is no layer; who needs it will miss it.
-        return Read({}, {})
+    except tarfile.TarError as error:
+        return str(error)
     stream.read()
     return Read(layer, kept, f"sha256:{stream.hexdigest}")
 
 
-def _order(texts: dict[str, Any], layers: dict[str, Read]) -> list[str]:
+def _order(texts: dict[str, Any]) -> list[str]:
     """Return the names of the image's layers, the lowest first."""
     if "manifest.json" in texts:
         (image,) = texts["manifest.json"]
         return [str(name) for name in image["Layers"]]
     found = texts["index.json"]
-    while "layers" not in found:
+    for _ in range(MOST_INDEXES):
+        if "layers" in found:
+            break
         # An attestation has no platform of its own.
         images = [each for each in found["manifests"] if _architecture(each) != "unknown"]
         (image,) = images
@@ -90,7 +107,7 @@ def _blob(digest: str) -> str:
 def _parsed(text: bytes) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 

@@ -10,7 +10,7 @@ import msgspec
 
 from builder.reproduce.archive import Read
 from builder.reproduce.debs import LISTS, STATUS, moved, of_paths, versions
-from builder.reproduce.entries import Entry, Layer, content_digest
+from builder.reproduce.entries import Entry, Layer, content_digest, spelled
 from builder.reproduce.reasons import ACCEPTED, Reason, reason_for
 
 __all__ = ["Comparison", "Difference", "LayerPair", "Side", "about_packages", "compare", "differing_paths"]
@@ -170,7 +170,8 @@ def _pair(
         if reason == "time":
             times += 1
         else:
-            differences.append(Difference(path=path, reason=reason, note=note, sizes=(_size(one), _size(other))))
+            sizes = (_size(one), _size(other))
+            differences.append(Difference(path=spelled(path), reason=reason, note=spelled(note), sizes=sizes))
     return LayerPair(
         number=number,
         stage=stage,

@@ -17,7 +17,7 @@ def versions(status: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for paragraph in re.split(r"\n\s*\n", status):
         fields = dict(re.findall(r"^(Package|Status|Version): *(.*)$", paragraph, re.MULTILINE))
-        if "installed" in fields.get("Status", "").split() and "Version" in fields:
+        if "installed" in fields.get("Status", "").split() and {"Package", "Version"} <= fields.keys():
             found[fields["Package"]] = fields["Version"]
     return found
 

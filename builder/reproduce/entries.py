@@ -14,7 +14,20 @@ from typing import IO, Literal
 
 import msgspec
 
-__all__ = ["CLOCK", "Entry", "Kept", "Layer", "Wanted", "content_digest", "read_folder", "read_tar"]
+from builder.errors import BuildError
+
+__all__ = [
+    "CLOCK",
+    "Entry",
+    "Kept",
+    "Layer",
+    "Member",
+    "Wanted",
+    "content_digest",
+    "read_folder",
+    "read_tar",
+    "spelled",
+]
 
 CLOCK = 1609459200
 """Seconds since the epoch to which times are clamped: those of the bases that drivebuild bootstraps."""
@@ -61,6 +74,34 @@ Wanted = Callable[[str], bool]
 """Whether of a path the content is kept, not only its digest."""
 Kept = dict[str, bytes]
 LARGEST_KEPT = 32 << 20
+MOST_KEPT = 512 << 20
+"""Bytes of all contents that are kept of one layer."""
+MOST_PATHS = 3_000_000
+"""Paths of one layer: an image has some hundred thousand."""
+_LONGEST_HEADER = 1 << 20
+"""Bytes of a name or of attributes in a tar; tarfile would read as many as the header says."""
+_LARGEST_NUMBER = 1 << 53
+_HEADERS = (
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+)
+
+
+class Member(tarfile.TarInfo):
+    """A member whose name and attributes fit into memory: an image may come from anybody."""
+
+    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.type in _HEADERS and self.size > _LONGEST_HEADER:
+            raise BuildError(f"a layer has a name or attributes of {self.size} bytes: that is no image of ours")
+        return super()._proc_member(archive)  # type: ignore[misc,no-any-return]
+
+
+def spelled(text: str) -> str:
+    """Return a name or target as text that can be written: bytes that are no UTF-8 are spelled out."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def content_digest(layer: Layer) -> str:
@@ -68,9 +109,15 @@ def content_digest(layer: Layer) -> str:
     total = hashlib.sha256()
     for path in sorted(layer):
         entry = layer[path]
-        clamped = msgspec.structs.replace(entry, mtime=min(entry.mtime, CLOCK))
+        clamped = msgspec.structs.replace(entry, mtime=min(entry.mtime, CLOCK), content=_encodable(entry.content))
         total.update(msgspec.json.encode((path.encode("utf-8", "surrogateescape").hex(), clamped)) + b"\n")
     return f"sha256:{total.hexdigest()}"
+
+
+def _encodable(content: str) -> str:
+    """Return a content for a digest: what is no UTF-8 as hex, behind what no link can have in it."""
+    data = content.encode("utf-8", "surrogateescape")
+    return content if data == content.encode("utf-8", "replace") else f"\0{data.hex()}"
 
 
 def read_tar(file: io.RawIOBase | IO[bytes], wanted: Wanted = lambda _path: False) -> tuple[dict[str, Entry], Kept]:
@@ -78,22 +125,29 @@ def read_tar(file: io.RawIOBase | IO[bytes], wanted: Wanted = lambda _path: Fals
 
     Raises:
         tarfile.TarError: it is no tar, or ends early.
+        BuildError: it has more paths, or a longer name, than any image.
     """
     layer: dict[str, Entry] = {}
     kept: Kept = {}
-    with tarfile.open(fileobj=file, mode="r|*") as archive:
-        for member in archive:
+    room = MOST_KEPT
+    with tarfile.open(fileobj=file, mode="r|*", tarinfo=Member, errors="surrogateescape") as archive:
+        while (member := archive.next()) is not None:
+            # It would keep them all.
+            archive.members = []  # type: ignore[attr-defined]
             path = _path(member.name)
             if not path:
                 continue
+            if len(layer) > MOST_PATHS:
+                raise BuildError(f"a layer has more than {MOST_PATHS} paths: that is no image of ours")
             content, size = "", 0
             if member.isfile():
                 opened = archive.extractfile(member)
                 pieces = _pieces(opened) if opened else ()
-                content, text = _hashed(pieces, keep=member.size <= LARGEST_KEPT and wanted(path))
+                content, text = _hashed(pieces, keep=member.size <= min(LARGEST_KEPT, room) and wanted(path))
                 size = member.size
                 if text is not None:
                     kept[path] = text
+                    room -= len(text)
             layer[path] = _of_member(member, path, content, size)
     return layer, kept
 
@@ -106,6 +160,7 @@ def read_folder(root: Path, wanted: Wanted = lambda _path: False) -> tuple[dict[
     """
     layer: dict[str, Entry] = {}
     kept: Kept = {}
+    room = MOST_KEPT
     names: dict[tuple[int, int], str] = {}
     for path in _below(root):
         name = str(path.relative_to(root))
@@ -119,8 +174,9 @@ def read_folder(root: Path, wanted: Wanted = lambda _path: False) -> tuple[dict[
             layer[f"{name}/{OPAQUE}"] = Entry(kind="removal")
         first = names.setdefault((found.st_dev, found.st_ino), name) if found.st_nlink > 1 else name
         layer[name] = _of_path(path, found, first if first != name and stat.S_ISREG(found.st_mode) else "")
-        if layer[name].kind == "file" and found.st_size <= LARGEST_KEPT and wanted(name):
+        if layer[name].kind == "file" and found.st_size <= min(LARGEST_KEPT, room) and wanted(name):
             kept[name] = path.read_bytes()
+            room -= len(kept[name])
     return layer, kept
 
 
@@ -138,12 +194,19 @@ def _of_member(member: tarfile.TarInfo, path: str, content: str, size: int) -> E
     return Entry(
         kind=kind,  # type: ignore[arg-type]
         mode=member.mode & 0o7777,
-        owner=(member.uid, member.gid),
+        owner=(_number(member.uid), _number(member.gid)),
         size=size,
         content=content,
-        mtime=int(member.mtime),
+        mtime=_number(member.mtime),
         xattrs=_attributes({key: value.encode("utf-8", "surrogateescape") for key, value in xattrs.items()}),
     )
+
+
+def _number(value: float) -> int:
+    """Return a number of a header as one that fits everywhere: pax may write infinity, or hundreds of digits."""
+    if value != value:
+        return 0
+    return int(max(-_LARGEST_NUMBER, min(_LARGEST_NUMBER, value)))
 
 
 def _of_path(path: Path, found: os.stat_result, first: str) -> Entry:
@@ -188,10 +251,21 @@ def _attribute(path: Path, name: str) -> bytes:
 
 def _below(root: Path) -> Iterator[Path]:
     """Yield all paths below a folder in one order, so that of a file's names the same is the first."""
-    for entry in sorted(os.scandir(root), key=lambda each: each.name):
+    # No recursion: a path may have two thousand folders.
+    todo = [iter(_sorted(root))]
+    while todo:
+        entry = next(todo[-1], None)
+        if entry is None:
+            todo.pop()
+            continue
         yield Path(entry.path)
         if entry.is_dir(follow_symlinks=False):
-            yield from _below(Path(entry.path))
+            todo.append(iter(_sorted(entry.path)))
+
+
+def _sorted(folder: str | Path) -> list[os.DirEntry[str]]:
+    with os.scandir(folder) as found:
+        return sorted(found, key=lambda each: each.name)
 
 
 def _pieces(file: IO[bytes]) -> Iterator[bytes]:

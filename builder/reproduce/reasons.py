@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import lzma
 import re
 import struct
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Mapping
-from typing import Literal
+from typing import IO, Literal
 
-from builder.reproduce.entries import Entry
+from builder.errors import BuildError
+from builder.reproduce.entries import Entry, Member
 
 __all__ = ["ACCEPTED", "DOCUMENTED", "Reason", "Why", "reason_for"]
 
@@ -33,6 +37,9 @@ _TRAINED = re.compile(
 _COMPILED = re.compile(r"opt/venv/lib/python[0-9.]+/site-packages/.*\.so[0-9.]*\Z")
 _NUMBERS = re.compile(rb"[0-9]+|\b(Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec|Mon|Tue|Wed|Thu|Fri|Sat|Sun)\b")
 _AR = b"!<arch>\n"
+MOST_UNPACKED = 256 << 20
+"""Bytes that one file is unpacked to when it is an archive: it is of somebody's image."""
+_DAMAGED = (BuildError, zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError)
 
 
 def reason_for(
@@ -121,25 +128,55 @@ def _masked(text: bytes) -> bytes:
     return _NUMBERS.sub(b"0", text)
 
 
-def _members(data: bytes) -> dict[str, bytes] | None:
-    """Return what an archive holds by name; None for what is none, and for one with a name twice."""
+def _members(data: bytes) -> dict[str, str] | None:
+    """Return the sha256 of what an archive holds by name.
+
+    None for what is none, for one with a name twice, and for one that unpacks to more than MOST_UNPACKED.
+    """
+    room = _Room()
     try:
         if data.startswith(b"PK\x03\x04"):
             with zipfile.ZipFile(io.BytesIO(data)) as archive:
                 names = archive.namelist()
-                found = {name: archive.read(name) for name in names}
+                found = {name: room.sha256(archive.open(name)) for name in names}
         elif data.startswith(_AR):
             pairs = _ar_members(data)
-            names, found = [name for name, _ in pairs], dict(pairs)
+            names = [name for name, _ in pairs]
+            found = {name: hashlib.sha256(content).hexdigest() for name, content in pairs}
         else:
-            with tarfile.open(fileobj=io.BytesIO(data)) as tar:
-                members = [member for member in tar if member.isfile()]
-                names = [member.name for member in members]
-                opened = ((member.name, tar.extractfile(member)) for member in members)
-                found = {name: file.read() for name, file in opened if file}
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, tarfile.TarError, NotImplementedError, RuntimeError):
+            # As a stream: looked through for all names first, it would be unpacked without a bound.
+            names, found = [], {}
+            with tarfile.open(fileobj=io.BytesIO(data), mode="r|*", tarinfo=Member) as tar:
+                for member in tar:
+                    file = tar.extractfile(member) if member.isfile() else None
+                    if file is None:
+                        room.take(member.size)
+                        continue
+                    names.append(member.name)
+                    found[member.name] = room.sha256(file)
+    except (OSError, EOFError, ArithmeticError, LookupError, ValueError, RuntimeError, struct.error, *_DAMAGED):
         return None
     return found if len(found) == len(names) else None
+
+
+class _Room:
+    """How much may still be unpacked: a megabyte of zeros is a kilobyte in an archive."""
+
+    def __init__(self) -> None:
+        self._left = MOST_UNPACKED
+
+    def take(self, size: int) -> None:
+        self._left -= size
+        if size < 0 or self._left < 0:
+            raise ValueError
+
+    def sha256(self, file: IO[bytes]) -> str:
+        total = hashlib.sha256()
+        with file:
+            while piece := file.read(1 << 20):
+                self.take(len(piece))
+                total.update(piece)
+        return total.hexdigest()
 
 
 def _ar_members(data: bytes) -> list[tuple[str, bytes]]:
@@ -149,6 +186,8 @@ def _ar_members(data: bytes) -> list[tuple[str, bytes]]:
     while at + 60 <= len(data):
         head = data[at : at + 60]
         size = int(head[48:58])
+        if size < 0:
+            raise ValueError
         found.append((f"{head[:16].decode('latin-1').rstrip()}#{len(found)}", data[at + 60 : at + 60 + size]))
         at += 60 + size + size % 2
     return found
