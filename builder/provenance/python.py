@@ -27,6 +27,11 @@ _VERSION = re.compile(r'#define\s+PY_VERSION\s+"([^"]{1,40})"')
 _REQUIREMENT = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)==([^\s;]+)")
 _HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})")
 _FLAGS = ("CC", "CONFIG_ARGS", "PY_CFLAGS", "PY_CFLAGS_NODIST", "PY_LDFLAGS_NODIST", "PY_CORE_LDFLAGS")
+_BLANK_LINE = re.compile(rb"\r?\n\r?\n")
+LONGEST_HEAD = 256 << 10
+"""Bytes of METADATA's headers that are read; those of the largest distributions have forty thousand."""
+MOST_ROWS = 500_000
+"""Lines of a RECORD that are read; PyTorch's has thirteen thousand."""
 SYSCONFIG = 1 << 20
 """Bytes of an interpreter's own settings that are read; they have thirty thousand."""
 FIELD = 400
@@ -82,14 +87,18 @@ def _distribution(snapshot: Snapshot, path: str, site: str, folder: str) -> Dist
     from packaging.utils import canonicalize_name
 
     trouble = ""
+    head = _BLANK_LINE.split(snapshot.texts[path], maxsplit=1)[0]
     try:
-        raw, _ = parse_email(snapshot.texts[path])
+        # Without the description, of which nothing is said; what reads mail takes long for headers without an end.
+        raw, _ = parse_email(head[:LONGEST_HEAD])
     except (ValueError, KeyError, UnicodeError, IndexError, AttributeError, TypeError) as error:
         # Headers that nobody foresaw: the folder's name says the most important.
         raw, trouble = {}, f"its METADATA cannot be read: {_line(str(error))}"
     stem, _, number = folder.rpartition("/")[2].rpartition(".")[0].partition("-")
     title = _line(raw.get("name", "")) or stem
     version = _line(raw.get("version", "")) or number.partition("-py")[0]
+    if len(head) > LONGEST_HEAD:
+        trouble = trouble or f"its METADATA has headers of {len(head)} bytes: not all of them were read"
     if not trouble and not ("name" in raw and "version" in raw):
         trouble = "its METADATA names no name or version"
     wheel = snapshot.text(f"{folder}/WHEEL")
@@ -160,7 +169,7 @@ def _origin(text: str) -> str:
 def _record(text: str, site: str) -> Iterator[tuple[str, str]]:
     """Yield path and sha256 of a RECORD's lines. One that leads out of the image leads nowhere."""
     rows = csv.reader(text.replace("\0", "").splitlines())
-    while True:
+    for _ in range(MOST_ROWS):
         try:
             row = next(rows)
         except StopIteration:
@@ -235,5 +244,7 @@ def _settings(snapshot: Snapshot) -> tuple[tuple[str, str], ...]:
         except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
             continue
         if isinstance(data, dict):
-            return tuple((name, " ".join(str(data[name]).split())) for name in _FLAGS if data.get(name))
+            # Numbers of any length are no setting, and no text either.
+            said = {name: data[name] for name in _FLAGS if isinstance(data.get(name), str | bool | float)}
+            return tuple((name, " ".join(str(value).split())) for name, value in said.items() if value)
     return ()

@@ -25,6 +25,8 @@ TEXTS_LIMIT = 512 << 20
 BLOB_LIMIT = 1 << 20
 """Bytes up to which a file gets git's id, too: what patches change is smaller."""
 PIECE = 1 << 20
+LONGEST_PATH = 4096
+"""Letters of a path that the kernel would follow; a list of files may have any."""
 LINKS = 40
 """Links that are followed on the way to one file, as the kernel does."""
 _KEPT = re.compile(
@@ -171,6 +173,8 @@ def resolve(entries: Mapping[str, Entry], path: str) -> str:
 
     A link cannot leave the image: what is above its root is its root.
     """
+    if len(path) > LONGEST_PATH:
+        return path
     todo = [part for part in reversed(path.split("/")) if part]
     done: list[str] = []
     followed = 0
@@ -186,7 +190,7 @@ def resolve(entries: Mapping[str, Entry], path: str) -> str:
             done.append(part)
             continue
         followed += 1
-        if followed > LINKS:
+        if followed > LINKS or len(found.target) > LONGEST_PATH:
             return path
         if found.target.startswith("/"):
             done = []
