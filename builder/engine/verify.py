@@ -8,6 +8,7 @@ import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +143,8 @@ def _versions(plan: Plan, catalog: Catalog, architecture: str) -> dict[str, str 
     found: dict[str, str | None] = {"python": plan.platform.python.version}
     for stage in plan.stages:
         if stage.name in ("torch", "common", "env"):
-            for line in (*stage.inputs.get("requirements", ()), *stage.inputs.get("adapter", ())):
+            lines = (stage.inputs.get(name, ()) for name in ("requirements", "archives", "adapter"))
+            for line in chain.from_iterable(lines):
                 match = _REQUIREMENT.match(line)
                 if match and (not match["marker"] or architecture in match["marker"]):
                     found[match["name"]] = match["version"]

@@ -45,6 +45,8 @@ def env_stage(scope: Scope) -> StageSpec:
     packages = own_packages(scope)
     inputs: dict[str, Any] = {
         "python": python,
+        # What is installed is the same for all variants, wheels are compiled against this one.
+        "compiled_with": PYTHON_STOCK,
         "requirements": merged(locked_wheels(scope, packages), scope.platform.architectures),
         **sdist_inputs(scope, packages),
         "wheels": wheels,
@@ -55,7 +57,15 @@ def env_stage(scope: Scope) -> StageSpec:
         "init": "tini" in scope.system.runtime,
     }
     archives = (item["stage"] for item in inputs["sdists"])
-    uses = (python, "uv", MODEL_PACKAGES, *archives, *wheels, *(stage for stage in (allocators, cann) if stage))
+    uses = (
+        python,
+        PYTHON_STOCK,
+        "uv",
+        MODEL_PACKAGES,
+        *archives,
+        *wheels,
+        *(stage for stage in (allocators, cann) if stage),
+    )
     return StageSpec(name="env", template="env", base=below_env(scope), inputs=inputs, uses=uses, minutes=1)
 
 

@@ -247,3 +247,18 @@ def test_variants_and_options_have_files_of_their_own(plans: list[Plan]) -> None
     # an option's default is the plain file again; nothing else may meet
     assert {names.count(name) for name in names if "." not in name.split("-")[-1]} <= {1, 2, 3, 4}
     assert len({plan.tag for plan in plans}) == len(set(names))
+
+
+@pytest.mark.parametrize("platform", ["debian-12-cpu", "cann-8.1.rc1"])
+def test_variants_share_all_of_the_environment_but_python(
+    catalog: Catalog, templates: dict[str, str], platform: str
+) -> None:
+    """BuildKit then installs and stores a model's packages once."""
+    parts = []
+    for variant in ("stock", "lto"):
+        text = render_dockerfile(make_plan(catalog, "streampetr", platform=platform, variant=variant), templates)
+        stage = text.split(" AS env\n", 1)[1].split("\nFROM ", 1)[0]
+        parts.append(stage.split("\nCOPY --from=python-", 1))
+    assert parts[0][0] == parts[1][0]
+    assert "uv pip install" in parts[0][0]
+    assert parts[0][1].removeprefix("stock") == parts[1][1].removeprefix("lto")
