@@ -10,6 +10,7 @@ from typing import IO
 
 from builder.errors import BuildError
 from builder.reproduce.archive import Read, read_archive
+from builder.reproduce.changes import changes
 from builder.reproduce.compare import about_packages
 from builder.reproduce.entries import LARGEST_KEPT, read_folder
 
@@ -37,11 +38,16 @@ class Source:
         self._archive = archive
 
     def read(self) -> tuple[Read, ...]:
-        """Return the layers, with the content of what says which packages are in them.
+        """Return what each layer changes, with the content of what says which packages are in them.
 
         Raises:
             BuildError: they cannot be read.
         """
+        found = self._found()
+        layers = changes([read.layer for read in found])
+        return tuple(Read(layer, read.kept, read.digest) for layer, read in zip(layers, found, strict=True))
+
+    def _found(self) -> tuple[Read, ...]:
         if not self._folders:
             with self._archive() as archive:
                 return read_archive(archive, about_packages)
