@@ -114,7 +114,9 @@ def seconds_of(stage: str, model: str, table: Mapping[str, Any]) -> float:
         SystemExit: when nobody has measured it.
     """
     seconds = table["seconds"]
-    for name in (f"{stage}:{model}", stage, "src-*" if stage.startswith("src-") else ""):
+    # Sources, and packages that the index has as archives: one entry of the table for all of a kind.
+    kind = f"{stage.partition('-')[0]}-*"
+    for name in (f"{stage}:{model}", stage, kind):
         if name in seconds:
             return float(seconds[name])
     # Stages of files that a template writes, and of requirements: no process runs in them.
