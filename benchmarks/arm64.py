@@ -106,8 +106,8 @@ def drivebuild(*words: str) -> float:
 
 def built(
     arch: str, words: tuple[str, ...], repository: str, folder: Path
-) -> tuple[BuildRecord, str, dict[str, float]]:
-    """Build, push by digest and verify one architecture; return its record, the digest, and the commands' seconds."""
+) -> tuple[BuildRecord, Mapping[str, str], dict[str, float]]:
+    """Build, push by digest and verify one architecture; return its record, what --pushed says, and seconds."""
     tag, told = f"drivebuild-benchmark/small:{TARGETS[arch]}", folder / f"{arch}.json"
     other = ("--arch", arch) if arch == "aarch64" else ()
     common = ("--tag", tag, "--progress", "plain")
