@@ -19,19 +19,20 @@ def in_order(needs: Mapping[str, Iterable[str]]) -> tuple[str, ...]:
     Raises:
         PlanError: when keys need each other in a circle; the message spells the circle.
     """
-    circle = cycle(needs)
-    if circle:
-        raise PlanError(f"stages need each other in a circle: {' -> '.join(circle)}")
     placed: dict[str, None] = {}
     for start in needs:
         # The way down, each with the needs that are still to be placed: no recursion, a chain may be long.
-        trail = [(start, iter(needs[start]))]
+        trail, way = [(start, iter(needs[start]))], {start}
         while trail:
             name, left = trail[-1]
             need = next((item for item in left if item in needs and item not in placed), None)
             if need is None:
                 trail.pop()
+                way.discard(name)
                 placed.setdefault(name)
+            elif need in way:
+                raise PlanError(f"stages need each other in a circle: {' -> '.join(cycle(needs))}")
             else:
                 trail.append((need, iter(needs[need])))
+                way.add(need)
     return tuple(placed)

@@ -78,6 +78,8 @@ def wheels(scope: Scope, packages: Mapping[str, Pinned]) -> dict[str, Pinned]:
 
 def _part(scope: Scope, packages: Mapping[str, Pinned], *, archives: bool) -> dict[str, Pinned]:
     known = archived(scope)
+    if not known:
+        return {architecture: {} if archives else dict(lock) for architecture, lock in packages.items()}
     return {
         architecture: {name: item for name, item in lock.items() if (item[1][0] in known) == archives}
         for architecture, lock in packages.items()
@@ -86,6 +88,8 @@ def _part(scope: Scope, packages: Mapping[str, Pinned], *, archives: bool) -> di
 
 def sdists(scope: Scope, packages: Mapping[str, Pinned]) -> tuple[Sdist, ...]:
     """Return the source archives among packages, by name and version."""
+    if not archived(scope):
+        return ()
     found: dict[tuple[str, str, str], list[str]] = {}
     for architecture, lock in _part(scope, packages, archives=True).items():
         for name, (version, hashes) in lock.items():

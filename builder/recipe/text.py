@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -37,9 +37,8 @@ def _cells(text: str) -> int:
     return sum(0 if combining(char) else 2 if east_asian_width(char) in "WF" else 1 for char in text)
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Line and column, both counted from 1."""
+class Place(NamedTuple):
+    """Line and column, both counted from 1; a tuple, for every value of hundreds of files has one."""
 
     line: int
     column: int
@@ -175,7 +174,8 @@ class _Reader:
         self.raw: dict[DataPath, str] = {}
         self.mistakes: list[Mistake] = []
         self._anchors: set[str] = set()
-        self._events: Iterator[Any] = yaml.parse(text, Loader=_LOADER)
+        # As yaml.parse, whose generator asks twice for each of tens of thousands of events.
+        self._events: Iterator[Any] = iter(_LOADER(text).get_event, None)
 
     def document(self) -> Any:
         """Return the data of the one document there is."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Mapping
 from functools import lru_cache, partial
@@ -13,13 +14,16 @@ from jinja2 import DictLoader, Environment, StrictUndefined
 __all__ = ["environment", "quote_dockerfile", "quote_shell", "render_template"]
 
 
+_PLAIN = re.compile(r"[\w/:.\-=@+,%~]+")
+
+
 def quote_dockerfile(value: str) -> str:
     """Quote a value for ENV, LABEL, ADD and COPY, where the Dockerfile parser itself expands variables.
 
     >>> quote_dockerfile("a $HOME \\"b\\"")
     '"a \\\\$HOME \\\\"b\\\\""'
     """
-    if value and all(char.isalnum() or char in "/:.-_=@+,%~" for char in value):
+    if _PLAIN.fullmatch(value):
         return value
     escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$")
     return f'"{escaped}"'
