@@ -136,8 +136,8 @@ def image(
         toolchain=toolchain,
     )
     plan, profiled = with_profile(settings, plan, profile, until=until)
-    cross = not (no_cross or offline)  # no store has the packages of cross compilers
-    plan = for_architecture(settings, plan, arch, builder=builder, cross=cross, quiet=progress == "json")
+    quiet = progress == "json"
+    plan = for_architecture(settings, plan, arch, builder=builder, no_cross=no_cross, offline=offline, quiet=quiet)
     words = Words(
         until=until,
         tag=tag,

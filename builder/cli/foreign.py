@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from builder.cli.options import known_architecture
+from builder.errors import UsageError
 
 if TYPE_CHECKING:
     from builder.cli.main import Settings
@@ -30,17 +31,26 @@ NoCross = Annotated[
 
 
 def for_architecture(
-    settings: Settings, plan: Plan, arch: str, *, builder: str = "", cross: bool = True, quiet: bool = False
+    settings: Settings,
+    plan: Plan,
+    arch: str,
+    *,
+    builder: str = "",
+    no_cross: bool = False,
+    offline: bool = False,
+    quiet: bool = False,
 ) -> Plan:
     """Return the plan for the architecture that was asked for, with what can be cross-compiled; and say what it costs.
 
     For the builder's own architecture it is the plan as it is.
 
     Raises:
-        UsageError: for a word that names no architecture.
+        UsageError: for a word that names no architecture, and for `no_cross` without one.
         BuildError: when the builder cannot run programs of that architecture.
     """
     if not arch:
+        if no_cross:
+            raise UsageError("--no-cross is a word about --arch")
         return plan
     from builder.engine.foreign import check_emulation, machine_of
     from builder.engine.host import connect
@@ -54,7 +64,8 @@ def for_architecture(
     check_emulation(target, found, runner)
     named = known_architecture(machine)
     made = replace(plan, foreign=target)
-    if cross:
+    # No store has the packages of cross compilers.
+    if not (no_cross or offline):
         made = cross_built(settings.catalog(), made, target=target, machine=named)
     if not quiet:
         _announce(target, machine, cross_report(settings.catalog(), made, target=target, machine=named))

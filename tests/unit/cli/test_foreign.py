@@ -83,3 +83,8 @@ def test_without_an_emulator_nothing_is_begun(
 def test_no_cross_is_kept_for_the_retry(builds: list[tuple[Plan, Choices]]) -> None:
     refused(drivebuild(*FLASHOCC, "--arch", "aarch64", "--no-cross"), 6)
     assert builds[0][1].retry.endswith("--arch aarch64 --no-cross")
+
+
+def test_no_cross_alone_means_nothing(builds: list[tuple[Plan, Choices]]) -> None:
+    assert "a word about --arch" in refused(drivebuild(*FLASHOCC, "--no-cross"), 2)
+    assert builds == []
