@@ -87,7 +87,8 @@ def make_base(platform: Platform, *, runner: Runner, say: Say, mirror: str = "",
 
 
 def _unable_to_run(complaint: str) -> bool:
-    words = ("arch-test", "cannot be executed", "Exec format error", "binfmt", "qemu")
+    # That it goes by qemu is said, too, where all is well.
+    words = ("can neither be executed", "install arch-test", "Exec format error")
     return any(word in complaint for word in words)
 
 

@@ -85,6 +85,19 @@ def test_without_an_emulator_the_base_says_what_is_missing(catalog: Catalog) -> 
     assert "qemu-user-static" in caught.value.hint
 
 
+def test_another_failure_of_a_foreign_base_is_no_lack_of_an_emulator(catalog: Catalog) -> None:
+    said = b"I: arm64 cannot be executed natively, but transparently using qemu-user\nE: cannot write\n"
+    with pytest.raises(BuildError) as caught:
+        ensure_base(
+            catalog.platforms["debian-12-cpu"],
+            engine=FakeEngine(),  # type: ignore[arg-type]
+            runner=RecordingRunner(output=said, code=1),
+            say=print,
+            architecture="aarch64",
+        )
+    assert "qemu" not in caught.value.hint
+
+
 @pytest.mark.parametrize(
     ("text", "able"), [(OWN, False), (OWN + b", linux/arm64", True), (OWN + b", linux/arm64*", True), (b"", False)]
 )
