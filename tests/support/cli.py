@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any, NoReturn
+
+import pytest
 from typer.testing import CliRunner, Result
 
 from builder.cli.main import app
+from builder.engine.build import Choices
+from builder.errors import BuildError
+from builder.plan.stage import Plan
 
 
 def drivebuild(*words: str) -> Result:
@@ -17,3 +23,15 @@ def refused(result: Result, code: int) -> str:
     assert result.exit_code == code, result.output
     assert "Traceback" not in result.output
     return result.output
+
+
+def recorded_builds(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Plan, Choices]]:
+    """Return the list that every build of `image` is put down in, instead of being run; each one fails."""
+    found: list[tuple[Plan, Choices]] = []
+
+    def build(_settings: Any, plan: Plan, dockerfile: str, choices: Choices, _words: Any, _to: Any) -> NoReturn:
+        found.append((plan, choices))
+        raise BuildError("not built")
+
+    monkeypatch.setattr("builder.cli.build._build", build)
+    return found

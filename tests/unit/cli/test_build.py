@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Any, NoReturn
 
 import pytest
-from support.cli import drivebuild, refused
+from support.cli import drivebuild, recorded_builds, refused
 
 from builder.engine.build import Choices
-from builder.errors import BuildError
 from builder.plan.stage import Plan
 
 STREAMPETR = ("image", "streampetr")
@@ -27,13 +25,7 @@ NAMES_A_BUNDLE = (
 @pytest.fixture
 def builds(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Plan, Choices]]:
     """Return the list that every build is put down in, instead of being run; each one fails."""
-    found: list[tuple[Plan, Choices]] = []
-
-    def build(_settings: Any, plan: Plan, dockerfile: str, choices: Choices, _words: Any, _to: Any) -> NoReturn:
-        found.append((plan, choices))
-        raise BuildError("not built")
-
-    monkeypatch.setattr("builder.cli.build._build", build)
+    found = recorded_builds(monkeypatch)
     for name in NAMES_A_BUNDLE:
         monkeypatch.delenv(name, raising=False)
     return found

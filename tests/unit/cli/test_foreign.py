@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
-
 import pytest
-from support.cli import drivebuild, refused
+from support.cli import drivebuild, recorded_builds, refused
 from support.engine import FakeEngine
 from support.runner import RecordingRunner
 
 from builder.engine.build import Choices
 from builder.engine.process import Result
-from builder.errors import BuildError
 from builder.plan.stage import Plan
 
 FLASHOCC = ("image", "flashocc", "--platform", "cann-8.1.rc1")
@@ -22,17 +19,10 @@ EMULATES = b"Name: default\nDriver: docker\nNodes:\nName: default\nStatus: runni
 @pytest.fixture
 def builds(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Plan, Choices]]:
     """Return the list that every build is put down in; the engine is for x86_64 and emulates aarch64."""
-    found: list[tuple[Plan, Choices]] = []
-
-    def build(_settings: Any, plan: Plan, dockerfile: str, choices: Choices, _words: Any, _to: Any) -> NoReturn:
-        found.append((plan, choices))
-        raise BuildError("not built")
-
     runner = RecordingRunner(answers={INSPECT: Result(0, EMULATES)})
-    monkeypatch.setattr("builder.cli.build._build", build)
     monkeypatch.setattr("builder.engine.host.connect", FakeEngine)
     monkeypatch.setattr("builder.engine.process.SystemRunner", lambda: runner)
-    return found
+    return recorded_builds(monkeypatch)
 
 
 def test_the_own_architecture_is_no_foreign_one(builds: list[tuple[Plan, Choices]]) -> None:
