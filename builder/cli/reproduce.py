@@ -158,11 +158,11 @@ def _again(
     keep: bool,
 ) -> Comparison:
     """Build an image once more, compare both, and remove the second unless it is to be kept."""
-    from builder.cli.reproduceread import compared
+    from builder.cli.reproduceread import compared, plan_of
     from builder.engine.snapshot import read_dockerfile
 
     kept = _kept(engine, tag, words)
-    plan = _plan(settings, kept)
+    plan = plan_of(settings, kept, engine.facts().architecture)
     _check_room(engine, tag)
     _say_bases(engine, kept)
     second = _second_name(tag)
@@ -182,11 +182,12 @@ def _foretell(settings: Settings, engine: Engine, tag: str, words: Words, stages
     """
     import shlex
 
+    from builder.cli.reproduceread import plan_of
     from builder.engine.build import build_command
     from builder.engine.snapshot import read_dockerfile
 
     kept = _kept(engine, tag, words)
-    plan = _plan(settings, kept)
+    plan = plan_of(settings, kept, engine.facts().architecture)
     _check_room(engine, tag)
     _say_bases(engine, kept)
     plan, choices = _again_choices(settings, plan, kept, words, second=_second_name(tag), stages=stages)
@@ -194,19 +195,6 @@ def _foretell(settings: Settings, engine: Engine, tag: str, words: Words, stages
         typer.echo(name)
     typer.echo(f"\n{len(read_dockerfile(tag).splitlines())} lines of Dockerfile, of the image's record")
     typer.echo(f"\n$ {shlex.join(build_command(plan, choices, folder=Path('TEMPORARY')))}")
-
-
-def _plan(settings: Settings, kept: Snapshot) -> Plan:
-    return settings.plan(
-        kept.model,
-        platform=kept.platform,
-        variant=kept.variant,
-        options=kept.options,
-        architecture=kept.architecture,
-        pinned=kept.pinned,
-        toolchain=kept.toolchain,
-        profile=kept.profile,
-    )
 
 
 def _kept(engine: Engine, tag: str, words: Words) -> Snapshot:

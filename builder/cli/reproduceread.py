@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from builder.cli.options import known_architecture
 from builder.engine.registry import RECIPE
 from builder.engine.text import printable
 from builder.errors import BuildError
 
 if TYPE_CHECKING:
+    from builder.cli.main import Settings
     from builder.engine.host import Engine
+    from builder.engine.snapshot import Snapshot
     from builder.plan.stage import Plan
     from builder.reproduce.compare import Comparison, Side
     from builder.reproduce.read import Source
 
-__all__ = ["compared", "recipes_apart", "side_of", "source_of"]
+__all__ = ["compared", "plan_of", "recipes_apart", "side_of", "source_of"]
 
 
 def compared(engine: Engine, first: str, second: str, *, plan: Plan | None) -> Comparison:
@@ -87,3 +91,26 @@ def side_of(source: Source, engine: Engine) -> Side:
     texts = recorded_stages(source.name)
     made = tuple((layer.stage or "", layer.instruction) for layer in match_layers(ids, history, texts))
     return Side(name=source.name, layers=source.read(), ids=ids, stages=made)
+
+
+def plan_of(settings: Settings, kept: Snapshot, machine: str) -> Plan:
+    """Return the plan of the record; for another architecture than the machine's own as it was built here."""
+    from builder.plan.cross import CROSS_BASE, cross_built
+
+    plan = settings.plan(
+        kept.model,
+        platform=kept.platform,
+        variant=kept.variant,
+        options=kept.options,
+        architecture=kept.architecture,
+        pinned=kept.pinned,
+        toolchain=kept.toolchain,
+        profile=kept.profile,
+    )
+    if kept.architecture in ("", machine):
+        return plan
+    target = known_architecture(kept.architecture)
+    plan = replace(plan, foreign=target)
+    if CROSS_BASE not in kept.stages:
+        return plan
+    return cross_built(settings.catalog(), plan, target=target, machine=known_architecture(machine))

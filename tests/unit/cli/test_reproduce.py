@@ -9,6 +9,7 @@ import pytest
 from builder.cli.building import Words
 from builder.cli.main import Settings
 from builder.cli.reproduce import _again_choices, with_dependants
+from builder.cli.reproduceread import plan_of
 from builder.engine.command import build_command
 from builder.engine.snapshot import KeptStage, Snapshot
 from builder.errors import UsageError
@@ -51,6 +52,34 @@ def test_the_second_image_is_of_the_first_ones_recipe() -> None:
     words = build_command(planned, choices, folder=Path("folder"))
     assert words[words.index("--label") + 1] == f"drivebuild.recipe={'cd' * 32}"
     assert words[words.index("--tag") + 1] == "again:1"
+
+
+def test_an_image_for_another_architecture_is_built_for_it_again() -> None:
+    settings = Settings()
+    own = settings.plan("pivotnet", platform="cann-8.1.rc1", variant="stock", options={})
+    kept = Snapshot(
+        tag=f"{own.tag}-arm64",
+        when="2026-01-01T00:00:00Z",
+        image_id="sha256:1",
+        target=own.names[-1],
+        model="pivotnet",
+        platform="cann-8.1.rc1",
+        variant="stock",
+        stages={"base": KeptStage(template="base", base="x")},
+        digests={},
+        templates={},
+        images={},
+        bases={},
+        contexts={},
+        architecture="aarch64",
+    )
+    assert plan_of(settings, kept, "aarch64").foreign == ""
+    plan, choices = _again_choices(
+        settings, plan_of(settings, kept, "x86_64"), kept, WORDS, second="again:1", stages=()
+    )
+    assert plan.tag == kept.tag
+    words = build_command(plan, choices, folder=Path("folder"))
+    assert words[words.index("--platform") + 1] == "linux/arm64"
 
 
 def test_a_stage_brings_all_that_need_it() -> None:
