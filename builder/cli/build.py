@@ -42,7 +42,7 @@ from builder.cli.options import (
     Toolchain,
     Variant,
     accepted,
-    known_architecture,
+    asked_architecture,
     parse_options,
     parse_pins,
     variant_of,
@@ -131,7 +131,7 @@ def image(
         platform=platform,
         variant=chosen,
         options=options,
-        architecture=known_architecture(arch) if arch else "",
+        architecture=asked_architecture(arch),
         pinned=pins,
         toolchain=toolchain,
     )
@@ -221,7 +221,7 @@ def _build(
     alone = alone_with(choices.tag or default_tag(plan, choices.until), _say_waiting)
     with ends_like_ctrl_c(), alone, supplied(settings, plan, wanted, engine=engine, runner=runner) as supply:
         if not choices.offline:
-            ensure_bases(settings, plan, quiet=quiet)
+            ensure_bases(settings, plan, engine=engine, runner=runner, quiet=quiet)
         way = Way(runner=runner, engine=engine, say=lambda line: typer.echo(line, err=quiet))
         siblings = siblings_of(settings, plan) if delivery.cache_from else ()
         given, cache_to = prepared(plan, supplied_with(choices, supply), delivery, way=way, siblings=siblings)
@@ -275,19 +275,19 @@ def base(
     from builder.engine.base import ensure_base, make_base
     from builder.engine.host import connect
     from builder.engine.process import SystemRunner
-    from builder.plan.bootstrap import foreign_base
+    from builder.plan.bootstrap import base_name
     from builder.plan.make import known
 
     settings: Settings = context.obj
     wanted = known(settings.catalog().platforms, platform, "platform")
     engine, runner, say = connect(), SystemRunner(), Say()
     mirror = settings.network().mirror_of(wanted.system)
-    foreign = known_architecture(arch) if arch else ""
+    foreign = asked_architecture(arch)
     foreign = "" if foreign == engine.facts().architecture else foreign
     if rebuild or wanted.base.bootstrap is None:
         make_base(wanted, runner=runner, say=say, mirror=mirror, architecture=foreign)
         made = True
     else:
         made = ensure_base(wanted, engine=engine, runner=runner, say=say, mirror=mirror, architecture=foreign)
-    image = foreign_base(wanted.base.image, foreign) if foreign else wanted.base.image
+    image = base_name(wanted.base.image, foreign)
     typer.echo(f"{image} {'made' if made else 'is there already; --rebuild makes it again'}")

@@ -111,9 +111,8 @@ def work_of(settings: Settings, plan: Plan, words: Words, delivery: Delivery) ->
 
 def supplied_work(stack: ExitStack, settings: Settings, work: Work, words: Words, *, way: Way) -> Work:
     """Return an image's work with all its build is handed: before anything is compiled, so that what lacks is said."""
-    from builder.cli.live import Say
+    from builder.cli.foreign import ensure_bases
     from builder.cli.supply import supplied
-    from builder.engine.base import ensure_base
     from builder.engine.delivery import prepared
     from builder.engine.works import failed_by
 
@@ -125,9 +124,7 @@ def supplied_work(stack: ExitStack, settings: Settings, work: Work, words: Words
     try:
         supply = stack.enter_context(supplied(settings, work.plan, wanted, engine=engine, runner=runner))
         if not words.offline:
-            mirror = settings.network().mirror_of(work.plan.platform.system)
-            say = Say(quiet=wanted.quiet)
-            ensure_base(work.plan.platform, engine=engine, runner=runner, say=say, mirror=mirror)
+            ensure_bases(settings, work.plan, engine=engine, runner=runner, quiet=wanted.quiet)
         given = supplied_with(work.choices, supply)
         choices, cache_to = prepared(work.plan, given, work.delivery, way=way, siblings=siblings)
     except UsageError:

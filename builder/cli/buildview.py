@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from builder.engine.build import Choices
     from builder.engine.forecast import Forecast
     from builder.engine.record import BuildRecord
+    from builder.engine.timings import Timings
     from builder.plan.stage import Plan
 
 __all__ = ["forecast_line", "foretold_line", "print_dry_run", "print_forecast", "print_json_record", "print_record"]
@@ -62,6 +63,7 @@ def print_record(record: BuildRecord) -> None:
 
 def foretold_line(plan: Plan, choices: Choices, forecast: Forecast) -> str:
     """Return what a build will run, before it begins."""
+    from builder.engine.timings import read_timings
     from builder.fleet.words import human_seconds
 
     if forecast.predicted is None:
@@ -69,7 +71,8 @@ def foretold_line(plan: Plan, choices: Choices, forecast: Forecast) -> str:
     works = sum(forecast.keys[name].works for name in forecast.stages)
     if not forecast.predicted:
         return f"forecast: none of {works} stages runs"
-    took = [_foretold_seconds(plan, choices, forecast, name) for name in forecast.predicted]
+    timings = read_timings()
+    took = [_foretold_seconds(plan, choices, forecast, name, timings) for name in forecast.predicted]
     known = [seconds for seconds in took if seconds is not None]
     text = f"forecast: {len(took)} of {works} stages run"
     text += f", {human_seconds(sum(known))} by past builds" if known else ""
@@ -78,13 +81,13 @@ def foretold_line(plan: Plan, choices: Choices, forecast: Forecast) -> str:
     return f"{text}: {', '.join(forecast.predicted)}"
 
 
-def _foretold_seconds(plan: Plan, choices: Choices, forecast: Forecast, name: str) -> float | None:
+def _foretold_seconds(plan: Plan, choices: Choices, forecast: Forecast, name: str, timings: Timings) -> float | None:
     """Return what a stage took when it last ran; emulated for the first time, what its native time lets expect."""
     from builder.engine.foreign import SLOWER
-    from builder.engine.timings import ran_on, read_timings
+    from builder.engine.timings import ran_on
     from builder.plan.cross import CROSS_BASE
 
-    timings, digest, platform = read_timings(), choices.asked.digests.get(name, ""), plan.platform.name
+    digest, platform = choices.asked.digests.get(name, ""), plan.platform.name
     where = ran_on(forecast.architecture, forecast.machine)
     known = timings.seconds(digest, platform=platform, stage=name, architecture=where)
     if known is not None or not forecast.machine:

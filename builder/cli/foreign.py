@@ -12,6 +12,8 @@ from builder.errors import UsageError
 
 if TYPE_CHECKING:
     from builder.cli.main import Settings
+    from builder.engine.host import Engine
+    from builder.engine.process import Runner
     from builder.plan.cross import CrossReport
     from builder.plan.stage import Plan
 
@@ -86,7 +88,7 @@ def verified_plan(plan: Plan, arch: str) -> Plan:
     return plan if target == connect().facts().architecture else replace(plan, foreign=target)
 
 
-def ensure_bases(settings: Settings, plan: Plan, *, quiet: bool) -> None:
+def ensure_bases(settings: Settings, plan: Plan, *, engine: Engine, runner: Runner, quiet: bool) -> None:
     """Make the bases that a plan stands on, where drivebuild makes them.
 
     Raises:
@@ -95,10 +97,8 @@ def ensure_bases(settings: Settings, plan: Plan, *, quiet: bool) -> None:
     from builder.cli.live import Say
     from builder.engine.base import ensure_base
     from builder.engine.foreign import uses_machine_image
-    from builder.engine.host import connect
-    from builder.engine.process import SystemRunner
 
-    engine, runner, say = connect(), SystemRunner(), Say(quiet=quiet)
+    say = Say(quiet=quiet)
     mirror = settings.network().mirror_of(plan.platform.system)
     # Stages that are cross-compiled stand on the base of the machine itself.
     wanted = dict.fromkeys((plan.foreign, *([""] if uses_machine_image(plan) else [])))

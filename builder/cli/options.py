@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -26,6 +26,7 @@ __all__ = [
     "Toolchain",
     "Variant",
     "accepted",
+    "asked_architecture",
     "known_architecture",
     "machine",
     "parse_options",
@@ -152,6 +153,15 @@ def machine() -> str:
 
     name = platform.machine()
     return {"arm64": "aarch64", "AMD64": "x86_64"}.get(name, name)
+
+
+def asked_architecture(name: str) -> ArchitectureName | Literal[""]:
+    """Return the architecture that an option names; '' where it was left out.
+
+    Raises:
+        UsageError: as `known_architecture`.
+    """
+    return known_architecture(name) if name else ""
 
 
 def known_architecture(name: str) -> ArchitectureName:

@@ -19,7 +19,7 @@ from builder.cli.options import (
     Platform,
     Toolchain,
     Variant,
-    known_architecture,
+    asked_architecture,
     parse_options,
     parse_pins,
     variant_of,
@@ -67,7 +67,7 @@ def verify(
         platform=platform,
         variant=chosen,
         options=parse_options(option),
-        architecture=known_architecture(arch) if arch else "",
+        architecture=asked_architecture(arch),
         pinned=parse_pins(pin),
         toolchain=toolchain,
     )

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from builder.engine.host import Engine
 from builder.engine.process import Argv, CommandMissingError, Runner
 from builder.errors import BuildError, UsageError
-from builder.plan.bootstrap import MARK, bootstrap_mark, bootstrap_words, foreign_base, import_words
+from builder.plan.bootstrap import MARK, base_name, bootstrap_mark, bootstrap_words, import_words
 from builder.recipe.types import Bootstrap, Platform
 
 __all__ = ["base_commands", "ensure_base", "make_base"]
@@ -39,7 +39,7 @@ def ensure_base(
 ) -> bool:
     """Make the base image where drivebuild makes it and it is not there, or not so made; return whether it was made.
 
-    For an architecture that is not the engine's own it gets a name of its own: `foreign_base`.
+    For an architecture that is not the engine's own it gets a name of its own: `base_name`.
 
     Raises:
         BuildError: when it cannot be made.
@@ -47,7 +47,7 @@ def ensure_base(
     bootstrap = platform.base.bootstrap
     if bootstrap is None:
         return False
-    image = foreign_base(platform.base.image, architecture) if architecture else platform.base.image
+    image = base_name(platform.base.image, architecture)
     there = engine.image(image)
     if there:
         labels = there.config.get("Labels") or {}
@@ -69,7 +69,7 @@ def make_base(platform: Platform, *, runner: Runner, say: Say, mirror: str = "",
     if bootstrap is None:
         message = f"the base image of {platform.name} comes from a registry: {platform.base.image}"
         raise UsageError(message, hint=f"`docker pull {platform.base.image}`; a build pulls it by itself")
-    image = foreign_base(platform.base.image, architecture) if architecture else platform.base.image
+    image = base_name(platform.base.image, architecture)
     first, second = base_commands(bootstrap, image, mirror, architecture)
     clock = " ".join(f"{name}={value}" for name, value in CLOCK.items())
     say(f"{clock} {shlex.join(first)} | {shlex.join(second)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import tarfile
@@ -19,7 +20,7 @@ from builder.engine.process import CommandMissingError, Runner
 from builder.errors import BuildError, UsageError
 from builder.recipe.suggest import one_of
 
-__all__ = ["Builder", "base_layout", "chosen_builder", "find_builder", "parse_builder"]
+__all__ = ["Builder", "base_layout", "builder_of", "chosen_builder", "find_builder", "parse_builder"]
 
 _MACHINES = {"linux/amd64": "x86_64", "linux/arm64": "aarch64"}
 _STARTED = ("docker-container", "kubernetes")
@@ -85,6 +86,15 @@ def chosen_builder(runner: Runner, environment: Mapping[str, str]) -> Builder | 
         named = parse_builder(said.text).name if said.code == 0 else ""
     found = find_builder(named, runner) if named else None
     return found if found and found.elsewhere else None
+
+
+def builder_of(name: str, runner: Runner) -> Builder | None:
+    """Return the builder of a name, or the one that buildx takes by itself, if it is another than the engine's own.
+
+    Raises:
+        UsageError, BuildError: as `find_builder`.
+    """
+    return find_builder(name, runner) if name else chosen_builder(runner, os.environ)
 
 
 def _started(found: Builder, runner: Runner) -> Builder:

@@ -112,7 +112,7 @@ def _with_layouts(plan: Plan, choices: Choices, way: Way) -> Choices:
     """Hand over the images that only the engine has: a base that drivebuild made, and with --offline any base."""
     base = plan.platform.base
     wanted = plan.closure(target_of(plan, choices.until))
-    used = {stage.base for stage in plan.stages if stage.name in wanted and stage.base.startswith(base.image)}
+    used = any(stage.base.startswith(base.image) for stage in plan.stages if stage.name in wanted)
     if not used or (base.bootstrap is None and not choices.offline):
         return choices
     images, layouts = dict(choices.images), []

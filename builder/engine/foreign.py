@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
-from builder.engine.builders import Builder, chosen_builder, find_builder, parse_builder
+from builder.engine.builders import Builder, builder_of, parse_builder
 from builder.engine.host import INSTALL, Engine, Facts
 from builder.engine.process import CommandMissingError, Runner
 from builder.errors import BuildError
-from builder.plan.bootstrap import foreign_base
+from builder.plan.bootstrap import base_name
 from builder.plan.cross import machine_image
 from builder.plan.stage import TARGETS, Plan
 
@@ -31,7 +30,7 @@ def machine_of(named: str, *, engine: Engine, runner: Runner) -> tuple[str, Buil
     Raises:
         UsageError, BuildError: as `find_builder`.
     """
-    builder = find_builder(named, runner) if named else chosen_builder(runner, os.environ)
+    builder = builder_of(named, runner)
     if builder is not None and builder.elsewhere and builder.architectures:
         return builder.architectures[0], builder
     return engine.facts().architecture, builder
@@ -45,10 +44,9 @@ def check_emulation(architecture: str, builder: Builder | None, runner: Runner) 
     """
     if builder is None:
         try:
-            said = runner.run(("docker", "buildx", "inspect"))
+            builder = _own(runner)
         except CommandMissingError as error:
             raise BuildError(error.message, hint=INSTALL) from error
-        builder = parse_builder(said.text)
     if architecture not in builder.architectures:
         where = f"builder {builder.name}" if builder.elsewhere else "this engine's BuildKit"
         message = f"{where} cannot run programs for {architecture} (linux/{TARGETS[architecture]})"
@@ -58,10 +56,13 @@ def check_emulation(architecture: str, builder: Builder | None, runner: Runner) 
 def emulated(runner: Runner, facts: Facts) -> tuple[str, ...]:
     """Return the architectures beside its own that the engine's BuildKit can run; none where nothing answers."""
     try:
-        said = runner.run(("docker", "buildx", "inspect"))
+        return tuple(name for name in _own(runner).architectures if name != facts.architecture)
     except CommandMissingError:
         return ()
-    return tuple(name for name in parse_builder(said.text).architectures if name != facts.architecture)
+
+
+def _own(runner: Runner) -> Builder:
+    return parse_builder(runner.run(("docker", "buildx", "inspect")).text)
 
 
 def uses_machine_image(plan: Plan) -> bool:
@@ -79,6 +80,6 @@ def own_bases(plan: Plan) -> Iterator[tuple[str, str]]:
     image = plan.platform.base.image
     if not plan.foreign or plan.platform.base.bootstrap is None:
         return
-    yield image, foreign_base(image, plan.foreign)
+    yield image, base_name(image, plan.foreign)
     if uses_machine_image(plan):
         yield machine_image(plan.platform), image

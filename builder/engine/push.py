@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from builder.engine.attest import attest_words
-from builder.engine.builders import Builder, chosen_builder, find_builder
+from builder.engine.builders import Builder, builder_of
 from builder.engine.command import Choices, build_command, build_files, default_tag, recipe_of
 from builder.engine.host import INSTALL, Engine, Facts
 from builder.engine.manifests import Found, Tools
@@ -60,14 +59,9 @@ class Way:
     """Those that were asked for already: of many images each would cost two processes."""
 
     def builder(self, name: str) -> Builder | None:
-        """Return the builder of a name, or the one that buildx takes by itself, if it is another than the engine's own.
-
-        Raises:
-            UsageError, BuildError: as `find_builder`.
-        """
+        """Return what `builder_of` does."""
         if name not in self.builders:
-            found = find_builder(name, self.runner) if name else chosen_builder(self.runner, os.environ)
-            self.builders[name] = found
+            self.builders[name] = builder_of(name, self.runner)
         return self.builders[name]
 
     def patiently(self, command: Argv, host: str, environment: Mapping[str, str] | None = None) -> str:

@@ -7,7 +7,7 @@ import hashlib
 from builder.plan.stage import TARGETS
 from builder.recipe.types import Bootstrap
 
-__all__ = ["MARK", "bootstrap_mark", "bootstrap_words", "foreign_base", "import_words"]
+__all__ = ["MARK", "base_name", "bootstrap_mark", "bootstrap_words", "import_words"]
 
 MARK = "drivebuild.bootstrap"
 """The label by which an image says how it was made: its name says only the release."""
@@ -39,6 +39,9 @@ def import_words(bootstrap: Bootstrap, source: str, image: str, architecture: st
     return ("docker", "import", *foreign, "--change", f"LABEL {MARK}={bootstrap_mark(bootstrap)}", source, image)
 
 
-def foreign_base(image: str, architecture: str) -> str:
-    """Return the name of a base for an architecture that is not the engine's own: a local name has one image."""
-    return f"{image}-{TARGETS[architecture]}"
+def base_name(image: str, architecture: str) -> str:
+    """Return a base's name in the engine: for an `architecture` that is not its own another one; '' for its own.
+
+    A local name has one image.
+    """
+    return f"{image}-{TARGETS[architecture]}" if architecture else image

@@ -24,7 +24,7 @@ from builder.engine.host import Engine
 from builder.engine.process import Result, SystemRunner
 from builder.engine.record import BuildRecord
 from builder.errors import BuildError
-from builder.plan.bootstrap import foreign_base
+from builder.plan.bootstrap import base_name
 from builder.plan.cross import cross_built, machine_image
 from builder.plan.make import make_plan
 from builder.plan.stage import Plan
@@ -103,7 +103,7 @@ def built(
         until="tcmalloc",
         tag=tag,
         contexts=(("os-packages", none),),
-        images=((BASE, foreign_base(BASE, "aarch64")), (machine_image(plan.platform), own)),
+        images=((BASE, base_name(BASE, "aarch64")), (machine_image(plan.platform), own)),
         target="aarch64",
         asked=asked_of(plan),
     )

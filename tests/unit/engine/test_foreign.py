@@ -16,7 +16,7 @@ from builder.engine.host import Image
 from builder.engine.process import Result
 from builder.engine.timings import ran_on
 from builder.errors import BuildError
-from builder.plan.bootstrap import MARK, bootstrap_mark, foreign_base
+from builder.plan.bootstrap import MARK, base_name, bootstrap_mark
 from builder.plan.cross import machine_image
 from builder.recipe.types import Catalog
 
@@ -66,8 +66,8 @@ def test_the_base_of_a_foreign_architecture(catalog: Catalog) -> None:
     own = FakeEngine({platform.base.image: Image("sha256:1", 1, "x86_64", so_made, ())})
     runner = RecordingRunner()
     assert ensure_base(platform, engine=own, runner=runner, say=print, architecture="aarch64")  # type: ignore[arg-type]
-    assert runner.asked[1][-1] == foreign_base(platform.base.image, "aarch64")
-    own.images[foreign_base(platform.base.image, "aarch64")] = Image("sha256:2", 1, "aarch64", so_made, ())
+    assert runner.asked[1][-1] == base_name(platform.base.image, "aarch64")
+    own.images[base_name(platform.base.image, "aarch64")] = Image("sha256:2", 1, "aarch64", so_made, ())
     assert not ensure_base(platform, engine=own, runner=runner, say=print, architecture="aarch64")  # type: ignore[arg-type]
 
 
@@ -85,7 +85,7 @@ def test_without_an_emulator_the_base_says_what_is_missing(catalog: Catalog) -> 
     assert "qemu-user-static" in caught.value.hint
 
 
-def test_another_failure_of_a_foreign_base_is_no_lack_of_an_emulator(catalog: Catalog) -> None:
+def test_another_failure_of_a_base_name_is_no_lack_of_an_emulator(catalog: Catalog) -> None:
     said = b"I: arm64 cannot be executed natively, but transparently using qemu-user\nE: cannot write\n"
     with pytest.raises(BuildError) as caught:
         ensure_base(
