@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -22,7 +23,7 @@ from builder.engine.command import (
 )
 from builder.engine.folders import build_folder, make_folder
 from builder.engine.forecast import Forecast, forecast_of
-from builder.engine.hints import Circumstances, hint_for, joined
+from builder.engine.hints import Circumstances, hint_for, joined, lost_snapshot
 from builder.engine.host import INSTALL, Engine, Facts
 from builder.engine.local import PREFIX
 from builder.engine.log import BuildLog
@@ -30,7 +31,7 @@ from builder.engine.process import Argv, CommandMissingError, Runner
 from builder.engine.progress import Decoder, Event
 from builder.engine.record import BuildRecord, StageRecord
 from builder.engine.snapshot import remember
-from builder.engine.state import BuildState
+from builder.engine.state import EXPORT, BuildState
 from builder.errors import BuildError
 from builder.plan.stage import Plan
 
@@ -53,6 +54,9 @@ Observer = Callable[[BuildState, float], None]
 Outcome = Literal["done", "failed", "cancelled"]
 SHOWN_LINES = 30
 DISK_EVERY = 1.0
+TRIES = 4
+RETRY_AFTER = 1.0
+"""Seconds; the collection of garbage that took the layer has ended by then."""
 
 
 class StageFailedError(BuildError):
@@ -113,10 +117,9 @@ class _Run:
         name = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self._start))
         with closing(BuildLog(folder / f"{name}.log")) as log, build_files(self._dockerfile, self._choices) as files:
             command = build_command(self._plan, self._choices, folder=files)
-            log.text("$ " + " ".join(command))
             outcome: Outcome = "cancelled"
             try:
-                code = self._stream(command, log)
+                code = self._tried(files, log)
                 outcome = "failed" if code else "done"
             except BuildError:
                 outcome = "failed"
@@ -128,6 +131,28 @@ class _Run:
         if outcome == "failed":
             raise self._error(log.path)
         return record
+
+    def _tried(self, files: Path, log: BuildLog) -> int:
+        """Run the build, and its export again where the engine lost a layer between two of its own steps.
+
+        All steps are in the cache by then. Another try without cache would not find them there, so only the first
+        one has `--no-cache`.
+        """
+        choices = self._choices
+        for left in reversed(range(TRIES)):
+            command = build_command(self._plan, choices, folder=files)
+            log.text("$ " + " ".join(command))
+            code = self._stream(command, log)
+            self._take(self._decoder.finish(), log)
+            failure = self._state.failure
+            if not (code and left and failure and failure.stage == EXPORT and lost_snapshot(failure.error)):
+                return code
+            log.text(f"{failure.error}: the engine lost a layer that it had, so this is tried again ({left} left)")
+            time.sleep(RETRY_AFTER)
+            choices = replace(choices, no_cache=False, again=())
+            self._decoder = Decoder()
+            self._state.again()
+        raise AssertionError("the last try returns")
 
     def _stream(self, command: Argv, log: BuildLog) -> int:
         def feed(piece: bytes) -> None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["LOW_DISK_BYTES", "Circumstances", "hint_for", "unreachable_host"]
+__all__ = ["LOW_DISK_BYTES", "Circumstances", "hint_for", "joined", "lost_snapshot", "unreachable_host"]
 
 LOW_DISK_BYTES = 300 * 1024 * 1024
 """Less than this was free at some moment of the build: then a step without a word of its own most likely died of it."""
@@ -40,6 +40,9 @@ _HOST = (
     r"Could not connect to (?P<host>[\w.-]+):\d+",
     r"index_file: .*?https?://(?P<host>[\w.-]+)\S*: (?:\[Errno|timed out|Tunnel connection failed)",
 )
+
+# containerd's collection of garbage between two steps of BuildKit's export.
+_LOST_SNAPSHOT = r"parent snapshot \S+ does not exist"
 
 _TABLE: tuple[tuple[str, str], ...] = (
     (
@@ -121,6 +124,13 @@ _TABLE: tuple[tuple[str, str], ...] = (
         ),
     ),
     (
+        _LOST_SNAPSHOT,
+        (
+            "the engine's image store lost a layer while it unpacked the image (moby/buildkit#6521), several times in "
+            "a row: run the same command again, finished steps are kept; newer engines have it mended"
+        ),
+    ),
+    (
         r"code = Unavailable|failed to (?:receive status|solve): .*(?:error reading from server|connection error)",
         (
             "{builder} has gone, or the line to it: when it is there again, run the same command; "
@@ -167,6 +177,14 @@ def hint_for(text: str, about: Circumstances) -> str:
         # The engine reports only `exit code: 1` when a step runs out of disk (facts: peers.md section 5).
         return _TABLE[2][1]
     return ""
+
+
+def lost_snapshot(error: str) -> bool:
+    """Return whether an export failed because the image store took away a layer that the export had just found.
+
+    A race within the engine (moby/buildkit#6521); the same build passes a moment later.
+    """
+    return re.search(_LOST_SNAPSHOT, error) is not None
 
 
 def unreachable_host(text: str) -> str:

@@ -46,6 +46,11 @@ class Ledger(msgspec.Struct, frozen=True):
     """Contents that were equal, to the one that stands for them."""
 
 
+# Made while one thread imports this: msgspec fills in what it knows of a type at its first use, and threads of
+# `build-all` that meet there take the process down (a segmentation fault, msgspec 0.22).
+_DECODER = msgspec.json.Decoder(Ledger)
+
+
 def ledger_path(builder: str) -> Path:
     """Return the file of a builder. It need not be there."""
     return state_folder() / "cache" / f"{hashlib.sha256(builder.encode()).hexdigest()[:16]}.json"
@@ -54,7 +59,7 @@ def ledger_path(builder: str) -> Path:
 def read_ledger(builder: str) -> Ledger | None:
     """Return what is known of a builder; None when nothing is, or nothing that can be read."""
     try:
-        found = msgspec.json.decode(ledger_path(builder).read_bytes(), type=Ledger)
+        found = _DECODER.decode(ledger_path(builder).read_bytes())
     except (OSError, msgspec.MsgspecError):
         return None
     return found if found.form == FORM else None

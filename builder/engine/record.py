@@ -113,6 +113,10 @@ class BuildRecord(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(stage for stage in self.stages if stage.state == "cached")
 
 
+# At import, as builder/engine/ledger.py says: threads decode with it.
+_DECODER = msgspec.json.Decoder(BuildRecord)
+
+
 def write_record(record: BuildRecord) -> Path:
     """Write the record of an image; a reader sees the old one or the new one, never half of it.
 
@@ -136,7 +140,7 @@ def write_record(record: BuildRecord) -> Path:
 def read_record(tag: str) -> BuildRecord | None:
     """Return the record of an image's last build, or None when there is none that can be read."""
     try:
-        return msgspec.json.decode((build_folder(tag) / RECORD).read_bytes(), type=BuildRecord)
+        return _DECODER.decode((build_folder(tag) / RECORD).read_bytes())
     except (OSError, msgspec.MsgspecError):
         return None
 
@@ -145,7 +149,7 @@ def all_records() -> Iterator[BuildRecord]:
     """Yield the record of every image that was built here and whose record can be read."""
     for path in sorted((state_folder() / BUILDS).glob(f"*/{RECORD}")):
         try:
-            yield msgspec.json.decode(path.read_bytes(), type=BuildRecord)
+            yield _DECODER.decode(path.read_bytes())
         except (OSError, msgspec.MsgspecError):
             continue
 

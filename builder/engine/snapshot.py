@@ -107,6 +107,11 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """By `<stage>:<path>`."""
 
 
+# At import, as builder/engine/ledger.py says: threads decode with it.
+_DECODER = msgspec.json.Decoder(Snapshot)
+_STAGES = msgspec.json.Decoder(dict[str, KeptStage])
+
+
 def remember(record: BuildRecord, forecast: Forecast, *, plan: Plan, dockerfile: str, choices: Choices) -> BuildRecord:
     """Complete the record of a build, write it, and keep what the next one is compared with.
 
@@ -181,7 +186,7 @@ def stages_of(plan: Plan) -> dict[str, KeptStage]:
         }
         for stage in plan.stages
     }
-    return msgspec.json.decode(msgspec.json.encode(plain), type=dict[str, KeptStage])
+    return _STAGES.decode(msgspec.json.encode(plain))
 
 
 def step_files(stages: Mapping[str, KeptStage]) -> Iterator[tuple[str, str]]:
@@ -223,7 +228,7 @@ def read_step_files(
 
 def _decoded(path: Path) -> Snapshot | None:
     try:
-        found = msgspec.json.decode(path.read_bytes(), type=Snapshot)
+        found = _DECODER.decode(path.read_bytes())
     except (OSError, msgspec.MsgspecError):
         return None
     return found if found.form == _FORM else None

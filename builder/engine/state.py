@@ -108,6 +108,8 @@ class BuildState:
         self._origin: float | None = None
         self._order: dict[str, None] = dict.fromkeys(stages)
         self._steps: dict[str, _Step] = {}
+        self._settled: frozenset[str] = frozenset()
+        """Steps that an earlier try of this build has finished: the engine calls them cached in the next one."""
         self._outcome: Literal["", "done", "failed", "cancelled"] = ""
         self.texts: list[str] = []
 
@@ -127,6 +129,14 @@ class BuildState:
     def finish(self, outcome: Literal["done", "failed", "cancelled"]) -> None:
         """Say how the build ended: what has not ended by then never will."""
         self._outcome = outcome
+
+    def again(self) -> None:
+        """Begin another try of the same build: what has finished stays as it was, what failed is forgotten."""
+        self._steps = {
+            digest: step for digest, step in self._steps.items() if step.started and not step.active and not step.error
+        }
+        self._settled = frozenset(self._steps)
+        self.texts.clear()
 
     def stage_of(self, digest: str) -> str:
         """Return the stage of a step, or its full name when it belongs to none."""
@@ -169,6 +179,8 @@ class BuildState:
         return tuple((step.name.removeprefix(_IMPORT), step.error) for step in steps)
 
     def _vertex(self, event: Vertex) -> None:
+        if event.digest in self._settled and not event.error:
+            return
         step = self._steps.get(event.digest)
         if step is None:
             step = self._steps[event.digest] = _named(event.name)

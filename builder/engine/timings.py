@@ -55,6 +55,10 @@ class _File(msgspec.Struct, frozen=True, kw_only=True):
     timings: tuple[Timing, ...] = ()
 
 
+# At import, as builder/engine/ledger.py says: threads decode with it.
+_DECODER = msgspec.json.Decoder(_File)
+
+
 @dataclass(frozen=True, slots=True)
 class Timings:
     """What is known, ready to be asked."""
@@ -164,7 +168,7 @@ def _load() -> tuple[Timing, ...] | None:
 
 def _read(path: Path) -> tuple[Timing, ...] | None:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=_File).timings
+        return _DECODER.decode(path.read_bytes()).timings
     except (OSError, msgspec.MsgspecError):
         return None
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -14,7 +13,7 @@ from typing import Any
 
 import pytest
 from support.cli import drivebuild
-from support.ownengine import OwnEngine, own_engine
+from support.ownengine import OwnEngine, needs_dockerd, own_engine
 
 from builder.engine.cacheprune import prune
 from builder.engine.cacherecords import Record, parse_records
@@ -30,10 +29,7 @@ MEGA = 1_000_000
 
 @pytest.fixture(scope="module", params=[False, True], ids=["graph driver", "containerd"])
 def own(request: pytest.FixtureRequest) -> Iterator[OwnEngine]:
-    if os.geteuid() != 0 or not shutil.which("dockerd"):
-        if os.geteuid() == 0 and os.environ.get("DRIVEBUILD_TEST_ENGINE") == "required":
-            pytest.fail("there is no dockerd")
-        pytest.skip("SKIPPED LOUDLY: needs root and dockerd")
+    needs_dockerd()
     with own_engine(containerd_store=request.param, with_registry=False) as engine:
         yield engine
 

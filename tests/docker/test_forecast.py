@@ -5,11 +5,6 @@ On an engine of its own: one that others use may throw away what was built a mom
 
 from __future__ import annotations
 
-import io
-import os
-import shutil
-import subprocess
-import tarfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -17,7 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from support.engine import stage, toy_plan
-from support.ownengine import OwnEngine, own_engine
+from support.ownengine import OwnEngine, needs_dockerd, own_engine
 
 from builder.engine.build import Choices, build
 from builder.engine.host import Engine, connect
@@ -33,7 +28,6 @@ from builder.render.cachekeys import Given, cache_keys
 pytestmark = pytest.mark.docker
 
 BASE = "localhost/tiny:1"
-PROGRAMS = ("bash", "cat", "touch")
 TEXT = f"""\
 FROM scratch AS tools
 COPY <<'EOF' /tool
@@ -76,13 +70,9 @@ BOTH = pytest.mark.parametrize("own", [False, True], ids=["graph driver", "conta
 
 @pytest.fixture(scope="module")
 def own(request: pytest.FixtureRequest) -> Iterator[OwnEngine]:
-    if os.geteuid() != 0 or not shutil.which("dockerd"):
-        if os.geteuid() == 0 and os.environ.get("DRIVEBUILD_TEST_ENGINE") == "required":
-            pytest.fail("there is no dockerd")
-        pytest.skip("SKIPPED LOUDLY: needs root and dockerd")
+    needs_dockerd()
     with own_engine(containerd_store=getattr(request, "param", False), with_registry=False, bridge="dbe0") as engine:
-        done = engine.docker("import", "-", BASE, stdin=tiny_system())
-        assert done.returncode == 0, done.stderr
+        engine.import_tiny(BASE)
         yield engine
 
 
@@ -91,19 +81,6 @@ def engine(own: OwnEngine, monkeypatch: pytest.MonkeyPatch) -> Engine:
     """Return the engine of our own, which the docker command finds, too."""
     monkeypatch.setenv("DOCKER_HOST", own.address)
     return connect()
-
-
-def tiny_system() -> bytes:
-    """Return a tar of a shell and two programs, with the libraries of this machine that they need."""
-    found = {"/bin/" + name: Path(shutil.which(name) or name).resolve() for name in PROGRAMS}
-    for program in tuple(found.values()):
-        said = subprocess.run(["ldd", str(program)], check=True, capture_output=True, text=True).stdout
-        found |= {word: Path(word).resolve() for word in said.split() if word.startswith("/")}
-    content = io.BytesIO()
-    with tarfile.open(fileobj=content, mode="w") as tar:
-        for name, path in found.items():
-            tar.add(path, name.lstrip("/"))
-    return content.getvalue()
 
 
 @pytest.fixture

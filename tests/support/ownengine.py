@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import os
 import shutil
 import subprocess
+import tarfile
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +14,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["OwnEngine", "own_engine"]
+import pytest
+
+__all__ = ["OwnEngine", "needs_dockerd", "own_engine"]
+
+PROGRAMS = ("bash", "cat", "touch")
 
 REGISTRY = """\
 version: 0.1
@@ -44,6 +51,11 @@ class OwnEngine:
         command = ("docker", "--host", self.address, *words)
         return subprocess.run(command, input=stdin, capture_output=True, check=False)
 
+    def import_tiny(self, name: str) -> None:
+        """Give it an image that can run a shell, without any registry."""
+        done = self.docker("import", "-", name, stdin=_tiny_system())
+        assert done.returncode == 0, done.stderr
+
     @property
     def blobs(self) -> dict[str, int]:
         """The registry's blobs with their sizes, by sha256."""
@@ -53,6 +65,14 @@ class OwnEngine:
     def blob(self, digest: str) -> bytes:
         name = digest.removeprefix("sha256:")
         return (self.folder / f"registry/docker/registry/v2/blobs/sha256/{name[:2]}/{name}/data").read_bytes()
+
+
+def needs_dockerd() -> None:
+    """Skip the test, loudly, where nobody can start an engine; fail it where one is required."""
+    if os.geteuid() != 0 or not shutil.which("dockerd"):
+        if os.geteuid() == 0 and os.environ.get("DRIVEBUILD_TEST_ENGINE") == "required":
+            pytest.fail("there is no dockerd")
+        pytest.skip("SKIPPED LOUDLY: needs root and dockerd")
 
 
 @contextmanager
@@ -90,3 +110,16 @@ def _until(what: Callable[[], bool]) -> None:
     while not what():
         assert time.monotonic() < end, "an engine of one's own does not start"
         time.sleep(0.1)
+
+
+def _tiny_system() -> bytes:
+    """Return a tar of a shell and two programs, with the libraries of this machine that they need."""
+    found = {"/bin/" + name: Path(shutil.which(name) or name).resolve() for name in PROGRAMS}
+    for program in tuple(found.values()):
+        said = subprocess.run(["ldd", str(program)], check=True, capture_output=True, text=True).stdout
+        found |= {word: Path(word).resolve() for word in said.split() if word.startswith("/")}
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w") as tar:
+        for name, path in found.items():
+            tar.add(path, name.lstrip("/"))
+    return content.getvalue()

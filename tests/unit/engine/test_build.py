@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.engine import FakeEngine, stage, toy_plan
 from support.runner import RecordingRunner
 
 from builder.engine import folders
-from builder.engine.build import Choices, build, build_command, declared_arguments, default_tag
+from builder.engine.build import TRIES, Choices, build, build_command, declared_arguments, default_tag
 from builder.engine.host import Image
 from builder.engine.local import LocalSource
-from builder.engine.record import read_record
+from builder.engine.process import Argv
+from builder.engine.record import BuildRecord, read_record
 from builder.engine.trust import CaBundle, ca_bundle, proxy_names
 from builder.errors import BuildError, UsageError
 
@@ -34,12 +37,24 @@ def recorded(name: str, code: int = 0) -> RecordingRunner:
     return RecordingRunner(output=(RECORDED / name).read_bytes(), code=code)
 
 
+class Replies(RecordingRunner):
+    """A runner whose builds end one after the other as they are told to."""
+
+    def __init__(self, replies: list[tuple[bytes, int]]) -> None:
+        super().__init__()
+        self.replies = replies
+
+    def stream(self, argv: Argv, feed: Callable[[bytes], None], **more: Any) -> int:
+        self.output, self.code = self.replies.pop(0)
+        return super().stream(argv, feed, **more)
+
+
 def engine(architecture: str = "x86_64") -> FakeEngine:
     image = Image(id="sha256:1", size=123, architecture="x86_64", config={}, layers=())
     return FakeEngine({PLAN.tag: image}, architecture)
 
 
-def built(runner: RecordingRunner, choices: Choices = Choices()) -> object:  # noqa: B008  # frozen
+def built(runner: RecordingRunner, choices: Choices = Choices()) -> BuildRecord:  # noqa: B008  # frozen
     return build(PLAN, "FROM scratch\nARG TASK=x\n", choices, runner=runner, engine=engine())  # type: ignore[arg-type]
 
 
@@ -111,6 +126,55 @@ def test_a_failure_names_stage_lines_retry_and_log() -> None:
     assert message.count("  | compiling file_") == 30
     assert "drivebuild image toy --until mmcv" in message
     assert read_record(PLAN.tag).outcome == "failed"  # type: ignore[union-attr]
+
+
+LOST = (
+    'failed to prepare extraction snapshot "extract-926121998-Xtqw sha256:30": '
+    "parent snapshot sha256:ba does not exist: not found"
+)
+EXPORTED = b'"completed": "2026-11-21T02:09:51.520292233Z"\n    }\n  ]\n}\n'
+
+
+def lost(error: str = LOST) -> bytes:
+    """Return what a build says whose export ends so, as Docker 26 did with containerd's image store."""
+    text = (RECORDED / "success.json").read_bytes()
+    assert text.endswith(EXPORTED)
+    end = json.dumps({"completed": "2026-11-21T02:09:51.520292233Z", "error": error})[1:-1]
+    return text.removesuffix(EXPORTED) + end.encode() + b"}]}\nERROR: failed to solve: " + error.encode() + b"\n"
+
+
+@pytest.fixture
+def no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("builder.engine.build.RETRY_AFTER", 0.0)
+
+
+@pytest.mark.usefixtures("no_wait")
+def test_an_export_that_lost_a_layer_is_tried_again() -> None:
+    runner = Replies([(lost(), 1), (lost(), 1), ((RECORDED / "cached.json").read_bytes(), 0)])
+    record = built(runner, Choices(no_cache=True))
+    assert [("--no-cache" in words) for words in runner.asked if "build" in words] == [True, False, False]
+    log = Path(record.log).read_text()
+    assert "tried again (3 left)" in log
+    assert "tried again (2 left)" in log
+    whole = built(recorded("success.json"))
+    assert record.outcome == "done"
+    # What the first try ran is not cached because the second found it in the cache.
+    assert {stage.name: stage.state for stage in record.stages} == {stage.name: stage.state for stage in whole.stages}
+
+
+@pytest.mark.usefixtures("no_wait")
+def test_an_engine_that_loses_layers_for_ever_is_an_error() -> None:
+    runner = Replies([(lost(), 1)] * TRIES)
+    with pytest.raises(BuildError, match="does not exist: not found") as caught:
+        built(runner)
+    assert "run the same command again" in caught.value.hint
+    assert not runner.replies
+
+
+def test_another_fault_of_an_export_is_not_tried_again() -> None:
+    runner = Replies([(lost("write /var/lib/x: no space left on device"), 1)])
+    with pytest.raises(BuildError, match="no space left"):
+        built(runner)
 
 
 def test_an_interrupt_leaves_a_record_and_no_files(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
