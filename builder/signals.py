@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-__all__ = ["ends_like_ctrl_c", "noted_interrupts"]
+__all__ = ["ends_like_ctrl_c", "noted_interrupts", "postponed_interrupts"]
 
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -25,12 +25,8 @@ def ends_like_ctrl_c() -> Iterator[None]:
     def interrupt(_number: int, _frame: object) -> None:
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, interrupt) for number in _ENDING}
-    try:
+    with _handled(interrupt):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager
@@ -49,9 +45,34 @@ def noted_interrupts() -> Iterator[threading.Event]:
             raise KeyboardInterrupt
         noted.set()
 
-    before = {number: signal.signal(number, note) for number in _ENDING}
-    try:
+    with _handled(note):
         yield noted
+
+
+@contextmanager
+def postponed_interrupts() -> Iterator[None]:
+    """Put the same signals off until the end of the block: nothing comes between the start of a thing and its name."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    try:
+        with _handled(lambda number, _frame: came.append(number)):
+            yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came[0])
+
+
+@contextmanager
+def _handled(handler: Callable[[int, object], None]) -> Iterator[None]:
+    """Handle them while the block runs; all but a closed terminal that the caller ignores, as `nohup` does."""
+    numbers = [
+        number for number in _ENDING if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN
+    ]
+    before = {number: signal.signal(number, handler) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)

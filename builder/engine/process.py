@@ -10,12 +10,12 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any, Protocol
 
 from builder.errors import DrivebuildError
-from builder.signals import ends_like_ctrl_c
+from builder.signals import ends_like_ctrl_c, postponed_interrupts
 
 __all__ = ["Argv", "CommandMissingError", "Result", "Runner", "SystemRunner"]
 
@@ -25,6 +25,8 @@ Feed = Callable[[bytes], None]
 
 PATIENCE = 10.0
 """Seconds a command has to end after an interrupt, before it is killed."""
+LAST_PIECES = 16
+"""Of 64 KiB, which is all that a pipe holds."""
 
 
 class CommandMissingError(DrivebuildError):
@@ -108,8 +110,9 @@ class SystemRunner:
     def run(self, argv: Argv, *, stdin: bytes = b"", env: Mapping[str, str] | None = None) -> Result:
         """See `Runner.run`."""
         with _given(stdin, self._stop) as source:
-            process = _start(argv, stdin=source, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env)
-            with _interruptible((process,)):
+            pipes: dict[str, Any] = {"stdin": source, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+            with _interruptible() as started:
+                process = _start(started, argv, env=env, **pipes)
                 if self._stop is None:
                     stdout, stderr = process.communicate(stdin)
                 else:
@@ -127,8 +130,9 @@ class SystemRunner:
     ) -> int:
         """See `Runner.stream`."""
         source = subprocess.PIPE if stdin else subprocess.DEVNULL
-        process = _start(argv, stdin=source, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env)
-        with _interruptible((process,), feed):
+        pipes: dict[str, Any] = {"stdin": source, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        with _interruptible(feed) as started:
+            process = _start(started, argv, env=env, **pipes)
             if process.stdin:
                 process.stdin.write(stdin)
                 process.stdin.close()
@@ -139,40 +143,42 @@ class SystemRunner:
         self, first: Argv, second: Argv, feed: Feed, *, tick: float = 0.25, env: Mapping[str, str] | None = None
     ) -> tuple[Result, Result]:
         """See `Runner.pipe`."""
-        writer = _start(first, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env)
-        try:
-            reader = _start(second, stdin=writer.stdout, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        except CommandMissingError:
-            _stop((writer,))
-            _close(writer)
-            raise
-        if writer.stdout:
-            # Only the reader may hold it: else the writer never learns that the reader has gone.
-            writer.stdout.close()
         kept = bytearray()
 
         def keep(piece: bytes) -> None:
             kept.extend(piece)
             feed(piece)
 
-        with _interruptible((writer, reader)):
+        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        with _interruptible() as started:
+            writer = _start(started, first, env=env, stdin=subprocess.DEVNULL, **pipes)
+            reader = _start(started, second, stdin=writer.stdout, **pipes)
+            if writer.stdout:
+                # Only the reader may hold it: else the writer never learns that the reader has gone.
+                writer.stdout.close()
             _drain(writer.stderr, keep, tick, self._stop)
             stdout, stderr = reader.communicate()
             return Result(writer.wait(), b"", bytes(kept)), Result(reader.returncode, stdout, stderr)
 
 
-def _start(argv: Argv, *, env: Mapping[str, str] | None = None, **streams: Any) -> subprocess.Popen[bytes]:
-    try:
-        return subprocess.Popen(
-            argv,
-            start_new_session=True,
-            # What a command writes must not depend on the caller's umask: file modes are part of cache keys.
-            umask=0o022,
-            env={**os.environ, **env} if env else None,
-            **streams,
-        )
-    except FileNotFoundError as error:
-        raise CommandMissingError(argv[0]) from error
+def _start(
+    started: list[subprocess.Popen[bytes]], argv: Argv, *, env: Mapping[str, str] | None = None, **streams: Any
+) -> subprocess.Popen[bytes]:
+    """Start a command and note it in `started`; an interrupt comes before, or after, when there is who ends it."""
+    with postponed_interrupts():
+        try:
+            process = subprocess.Popen(
+                argv,
+                start_new_session=True,
+                # What a command writes must not depend on the caller's umask: file modes are part of cache keys.
+                umask=0o022,
+                env={**os.environ, **env} if env else None,
+                **streams,
+            )
+        except FileNotFoundError as error:
+            raise CommandMissingError(argv[0]) from error
+        started.append(process)
+    return process
 
 
 @contextlib.contextmanager
@@ -221,16 +227,17 @@ def _drain(stream: IO[bytes] | None, feed: Feed, tick: float, stop: threading.Ev
 
 
 @contextlib.contextmanager
-def _interruptible(processes: tuple[subprocess.Popen[bytes], ...], feed: Feed | None = None) -> Iterator[None]:
-    """Whatever leaves the block early stops the processes first."""
+def _interruptible(feed: Feed | None = None) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Yield the list of what is started; whatever leaves the block early stops that first."""
+    started: list[subprocess.Popen[bytes]] = []
     try:
         with ends_like_ctrl_c():
-            yield
+            yield started
     except BaseException:
-        _stop(processes, feed)
+        _stop(started, feed)
         raise
     finally:
-        for process in processes:
+        for process in started:
             _close(process)
 
 
@@ -240,35 +247,37 @@ def _close(process: subprocess.Popen[bytes]) -> None:
             stream.close()
 
 
-def _stop(processes: tuple[subprocess.Popen[bytes], ...], feed: Feed | None = None) -> None:
+def _stop(processes: Sequence[subprocess.Popen[bytes]], feed: Feed | None = None) -> None:
     """Interrupt the processes, give them time to end in order, and kill what is left."""
     try:
         _signal(processes, signal.SIGINT)
         deadline = time.monotonic() + PATIENCE
         while any(process.poll() is None for process in processes) and time.monotonic() < deadline:
-            _read_rest(processes[0], feed)
+            if not _read_rest(processes[0], feed, 0.05):
+                time.sleep(0.05)
     finally:
         _signal(processes, signal.SIGKILL)
         for process in processes:
             process.wait()
+    # What they said last, which nobody has read yet. Who outlives them may hold the pipe, and write for ever.
+    for _ in range(LAST_PIECES):
+        if not (processes and _read_rest(processes[0], feed, 0)):
+            break
 
 
-def _read_rest(process: subprocess.Popen[bytes], feed: Feed | None) -> None:
-    """Read what a stopping process still says: a full pipe would keep it from ending."""
+def _read_rest(process: subprocess.Popen[bytes], feed: Feed | None, seconds: float) -> bool:
+    """Read what a stopping process still says: a full pipe would keep it from ending. False: there is nothing."""
     if process.stdout is None or process.stdout.closed:
-        time.sleep(0.05)
-        return
+        return False
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)
-        if selector.select(0.05):
-            piece = os.read(process.stdout.fileno(), 1 << 16)
-            if piece and feed:
-                feed(piece)
-            elif not piece:
-                time.sleep(0.05)
+        piece = os.read(process.stdout.fileno(), 1 << 16) if selector.select(seconds) else b""
+    if piece and feed:
+        feed(piece)
+    return bool(piece)
 
 
-def _signal(processes: tuple[subprocess.Popen[bytes], ...], number: signal.Signals) -> None:
+def _signal(processes: Sequence[subprocess.Popen[bytes]], number: signal.Signals) -> None:
     for process in processes:
         if process.poll() is None:
             with contextlib.suppress(ProcessLookupError):

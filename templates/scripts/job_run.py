@@ -161,10 +161,7 @@ class Watch:
                 self._drain(wake)
             if pipe in ready:
                 opened = self._read(pipe)
-            self._reap()
-            if self.ending.status is not None and not descendants():
-                # The last one may have ended between the two lines above: how it ended is still to be learnt.
-                self._reap()
+            if self._reap() and self.ending.status is not None:
                 while opened and select.select([pipe], [], [], 0)[0]:
                     opened = self._read(pipe)
                 return
@@ -188,13 +185,18 @@ class Watch:
         return bool(piece)
 
     def _reap(self):
+        """Note how processes ended; return whether none is left.
+
+        The kernel knows that. A look through /proc does not: it misses who was started since it began, by one that has
+        ended before it is read.
+        """
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
-                return
+                return True
             if not pid:
-                return
+                return False
             ended = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
             if pid == self._pid:
                 self.ending.status = ended
@@ -221,10 +223,9 @@ class Watch:
 
     def _kill(self):
         until = time.monotonic() + 10
-        while signal_all(signal.SIGKILL) and time.monotonic() < until:
-            self._reap()
+        while not self._reap() and time.monotonic() < until:
+            signal_all(signal.SIGKILL)
             time.sleep(0.05)
-        self._reap()
         # Only what the kernel holds, in a driver, outlives SIGKILL.
         self.ending.survivors = len(descendants())
         if self.ending.status is None and self.ending.survivors:

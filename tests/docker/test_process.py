@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from support.jobsite import alive, wait_for
 
 from builder.engine.process import CommandMissingError, SystemRunner
-from builder.signals import noted_interrupts
+from builder.signals import ends_like_ctrl_c, noted_interrupts
 
 
 def test_run_returns_all() -> None:
@@ -68,10 +72,52 @@ def test_a_command_that_ignores_interrupts_is_killed(tmp_path: Path, monkeypatch
         if ready.exists():
             raise KeyboardInterrupt
 
-    start = time.monotonic()
+    ended = tmp_path / "ended"
+    script = f"trap '' INT; touch {ready}; sleep 30; sleep 30; touch {ended}"
     with pytest.raises(KeyboardInterrupt):
-        SystemRunner().stream(("bash", "-c", f"trap '' INT; touch {ready}; sleep 60; sleep 60"), feed, tick=0.05)
-    assert time.monotonic() - start < 10
+        SystemRunner().stream(("bash", "-c", script), feed, tick=0.05)
+    assert not ended.exists()
+
+
+@pytest.mark.parametrize("way", ["run", "stream", "pipe"])
+def test_an_interrupt_while_a_command_is_started_ends_it(monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    """It comes when the command runs already, and nobody knows of it yet."""
+    started: list[subprocess.Popen[bytes]] = []
+    popen = subprocess.Popen
+
+    def start(*words: Any, **options: Any) -> subprocess.Popen[bytes]:
+        started.append(popen(*words, **options))
+        os.kill(os.getpid(), signal.SIGTERM)
+        return started[-1]
+
+    monkeypatch.setattr("subprocess.Popen", start)
+    command, runner = ("sleep", "71717"), SystemRunner()
+    ways: dict[str, Callable[[], object]] = {
+        "run": lambda: runner.run(command),
+        "stream": lambda: runner.stream(command, lambda _piece: None),
+        "pipe": lambda: runner.pipe(command, ("cat",), lambda _piece: None),
+    }
+    with pytest.raises(KeyboardInterrupt):
+        ways[way]()
+    assert [process.returncode for process in started] == [-signal.SIGINT]
+
+
+def test_the_last_words_of_a_command_that_ended_at_once_are_read(tmp_path: Path) -> None:
+    """All is in the pipe, and who wrote it has gone, when somebody looks after the interrupt."""
+    go, pid = tmp_path / "go", tmp_path / "pid"
+    script = f"echo $$ > {pid}; echo first; until [ -e {go} ]; do sleep 0.01; done; echo last"
+    pieces: list[bytes] = []
+
+    def feed(piece: bytes) -> None:
+        pieces.append(piece)
+        if piece == b"first\n":
+            go.touch()
+            wait_for(lambda: not alive(int(pid.read_text())))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        SystemRunner().stream(("sh", "-c", script), feed)
+    assert b"".join(pieces) == b"first\nlast\n"
 
 
 @pytest.mark.parametrize("way", ["run", "stream"])
@@ -105,6 +151,20 @@ def test_a_runner_with_an_event_returns_as_one_without() -> None:
     runner = SystemRunner(threading.Event())
     result = runner.run(("sh", "-c", "sleep 0.6; cat; exit 3"), stdin=b"in" * 100_000)
     assert (result.code, len(result.stdout)) == (3, 200_000)
+
+
+def test_what_the_caller_ignores_a_closed_terminal_does_not_end() -> None:
+    """As under `nohup`."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with ends_like_ctrl_c():
+            os.kill(os.getpid(), signal.SIGHUP)
+        with noted_interrupts() as noted:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not noted.is_set()
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_the_first_interrupt_is_noted_and_the_second_is_one() -> None:

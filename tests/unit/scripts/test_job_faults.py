@@ -31,6 +31,13 @@ if sys.argv[2] == "leave":
     os._exit(0)
 time.sleep(600)
 """
+HEIRS = f"""
+import os
+for _ in range(400):
+    if os.fork():
+        os._exit(0)
+print({METRIC!r})
+"""
 
 
 @pytest.fixture
@@ -102,14 +109,23 @@ def test_ranks_that_outlive_their_launcher_are_stopped(site: Site, ears: str, mo
         kill_all(pids(site))
 
 
+def test_a_job_whose_work_goes_from_process_to_process_lasts_as_long_as_the_last(site: Site) -> None:
+    """As daemons begin: each one ends as soon as it has started the next, and nobody who looks around sees all."""
+    site.entry["command"] = [sys.executable, "train.sh"]
+    code, _, err = site.run(HEIRS)
+    assert code == 0, err
+    assert site.log.decode() == f"{METRIC}\n"
+
+
 def test_silence_is_said_and_ends_the_job_only_where_asked(site: Site) -> None:
     site.entry["quiet_minutes"] = 0.01
-    code, out, _ = site.run(f"sleep 2; echo '{METRIC}'")
+    said = f"until grep -qs 'may hang' {site.root}/runs/toy/train-8p/*/job.log; do sleep 0.1; done"
+    code, out, _ = site.run(f"{said}; echo '{METRIC}'")
     assert (code, "the job may hang" in out, "the job may hang" in site.log.decode()) == (0, True, True)
 
 
 def test_a_job_that_hangs_is_stopped_where_asked(site: Site) -> None:
-    code, _, _ = site.run("echo one line; sleep 600", DRIVEBUILD_HANG_MINUTES="0.01")
+    code, _, _ = site.run("echo one line; sleep 600", DRIVEBUILD_HANG_MINUTES="0.05")
     assert (code, site.result["status"], site.result["evidence"]) == (7, "hung", ["one line"])
 
 
