@@ -107,6 +107,7 @@ class BuildState:
     def __init__(self, stages: Iterable[str]) -> None:
         self._origin: float | None = None
         self._order: dict[str, None] = dict.fromkeys(stages)
+        self._own = frozenset((*self._order, EXPORT))
         self._steps: dict[str, _Step] = {}
         self._settled: frozenset[str] = frozenset()
         """Steps that an earlier try of this build has finished: the engine calls them cached in the next one."""
@@ -144,12 +145,19 @@ class BuildState:
         return (step.stage or step.name) if step else ""
 
     def views(self, now: float) -> tuple[StageView, ...]:
-        """Return all stages, in the plan's order; what BuildKit named beside them comes last."""
+        """Return all stages, in the plan's order; what BuildKit named beside them comes last, if it did anything.
+
+        Steps that builds share, a base to begin with, have the names that the first of these builds gave them.
+        """
         by_stage: dict[str, list[_Step]] = {name: [] for name in self._order}
         for step in self._steps.values():
             if step.stage in by_stage:
                 by_stage[step.stage].append(step)
-        return tuple(self._view(name, steps, now) for name, steps in by_stage.items())
+        return tuple(
+            self._view(name, steps, now)
+            for name, steps in by_stage.items()
+            if name in self._own or any(step.ran or step.active or step.error for step in steps)
+        )
 
     def spans(self, now: float) -> Mapping[str, tuple[tuple[float, float], ...]]:
         """Return when each stage that ran was at work: intervals in order that do not touch.

@@ -5,51 +5,51 @@ Run as a program, so that it can stand in a network of its own: ADDRESS PORT SOC
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-import socket
 import ssl
 import sys
-import threading
+from asyncio import StreamReader, StreamWriter
 
 _HELLO = b"POST /grpc HTTP/1.1\r\nHost: docker\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 0\r\n\r\n"
 
 
-def main(address: str, port: str, engine: str, ca: str, certificate: str, key: str) -> None:
+async def main(address: str, port: str, engine: str, ca: str, certificate: str, key: str) -> None:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=ca)
     # Nobody builds here without a certificate of the farm's own CA.
     context.verify_mode = ssl.CERT_REQUIRED
     context.load_cert_chain(certificate, key)
-    with socket.create_server((address, int(port))) as server:
-        while True:
-            client, _ = server.accept()
-            threading.Thread(target=_serve, args=(context, client, engine), daemon=True).start()
 
-
-def _serve(context: ssl.SSLContext, raw: socket.socket, engine: str) -> None:
-    try:
-        with context.wrap_socket(raw, server_side=True) as client, socket.socket(socket.AF_UNIX) as inner:
-            inner.connect(engine)
-            inner.sendall(_HELLO)
-            head = b""
-            while not head.endswith(b"\r\n\r\n"):
-                head += inner.recv(1) or b"\r\n\r\n"
-            if b" 101 " not in head.split(b"\r\n")[0]:
-                return
-            threading.Thread(target=_copy, args=(inner, client), daemon=True).start()
-            _copy(client, inner)
-    except OSError:
+    async def serve(reader: StreamReader, writer: StreamWriter) -> None:
         # No certificate, or no engine: the connection ends.
-        raw.close()
+        with contextlib.suppress(OSError, EOFError), contextlib.closing(writer):
+            await _joined(reader, writer, engine)
+
+    # Not threads: two of them, one that reads and one that writes, may not share a TLS connection.
+    async with await asyncio.start_server(serve, address, int(port), ssl=context) as server:
+        await server.serve_forever()
 
 
-def _copy(one: socket.socket, other: socket.socket) -> None:
+async def _joined(reader: StreamReader, writer: StreamWriter, engine: str) -> None:
+    from_engine, to_engine = await asyncio.open_unix_connection(engine)
+    with contextlib.closing(to_engine):
+        to_engine.write(_HELLO)
+        head = await from_engine.readuntil(b"\r\n\r\n")
+        if b" 101 " not in head.split(b"\r\n")[0]:
+            return
+        ways = [asyncio.create_task(_copy(reader, to_engine)), asyncio.create_task(_copy(from_engine, writer))]
+        # Who ends one way ends both.
+        _, other = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        for task in other:
+            task.cancel()
+
+
+async def _copy(reader: StreamReader, writer: StreamWriter) -> None:
     with contextlib.suppress(OSError):
-        while piece := one.recv(1 << 16):
-            other.sendall(piece)
-    for end in (one, other):
-        with contextlib.suppress(OSError):
-            end.shutdown(socket.SHUT_RDWR)
+        while piece := await reader.read(1 << 16):
+            writer.write(piece)
+            await writer.drain()
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    asyncio.run(main(*sys.argv[1:]))

@@ -97,6 +97,17 @@ def test_a_step_shared_with_another_build_counts_from_our_start() -> None:
     assert (view.state, view.seconds) == ("done", 30)
 
 
+def test_what_another_build_called_a_base_that_both_have_is_no_stage_of_ours() -> None:
+    state = BuildState(["env"])
+    for number, name in enumerate(("[theirs 1/2] FROM localhost/base", "[context their-base] resolve their-base")):
+        state.apply(Vertex(f"d{number}", name, started=1.0))
+        assert len(state.views(1.5)) == 2, "it is what this one waits for, too"
+        state.apply(Vertex(f"d{number}", name, started=1.0, completed=2.0))
+        assert list(states(state)) == ["env"]
+    state.apply(Vertex("r", "[theirs 2/2] RUN make", started=2.0, completed=3.0))
+    assert [(view.name, view.seconds) for view in state.views(4.0)] == [("env", 0), ("theirs", 1.0)]
+
+
 @pytest.mark.parametrize("name", ["[internal] load metadata for x", "[auth] x pull token", "resolve image config"])
 def test_what_is_no_stage_fails_without_one(name: str) -> None:
     state = BuildState(["base"])
