@@ -26,7 +26,7 @@ from builder.engine.forecast import Forecast, forecast_of
 from builder.engine.hints import Circumstances, hint_for, joined, lost_snapshot
 from builder.engine.host import INSTALL, Engine, Facts
 from builder.engine.local import PREFIX
-from builder.engine.log import BuildLog
+from builder.engine.log import BuildLog, begun_log
 from builder.engine.process import Argv, CommandMissingError, Runner
 from builder.engine.progress import Decoder, Event
 from builder.engine.record import BuildRecord, StageRecord
@@ -114,8 +114,7 @@ class _Run:
         forecast = forecast_of(self._dockerfile, self._choices, self._target, engine=self._engine, facts=self._facts)
         foretell(forecast)
         folder = make_folder(build_folder(self._tag))
-        name = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self._start))
-        with closing(BuildLog(folder / f"{name}.log")) as log, build_files(self._dockerfile, self._choices) as files:
+        with closing(begun_log(folder, self._start)) as log, build_files(self._dockerfile, self._choices) as files:
             command = build_command(self._plan, self._choices, folder=files)
             outcome: Outcome = "cancelled"
             try:

@@ -4,18 +4,35 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import time
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 
 from builder.engine.progress import Event, Log, Text, Vertex
 from builder.engine.state import BuildState
 from builder.errors import BuildError
 
-__all__ = ["BuildLog", "unwritable"]
+__all__ = ["BuildLog", "begun_log", "unwritable"]
+
+
+def begun_log(folder: Path, start: float) -> BuildLog:
+    """Begin the log of a build that began at a time in seconds since 1970, in a file of its own.
+
+    Its name is the second, and a number for another one of the same second: names are in the order of time.
+
+    Raises:
+        BuildError: when the disk does not take it.
+    """
+    second = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(start))
+    for number in count(1):
+        with suppress(FileExistsError):
+            return BuildLog(folder / (f"{second}.log" if number == 1 else f"{second}_{number}.log"))
+    raise AssertionError("numbers do not end")
 
 
 class BuildLog:
-    """Writes events to a file while they come, so that `tail -f` works."""
+    """Writes events to a new file while they come, so that `tail -f` works."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -24,10 +41,12 @@ class BuildLog:
         self._broken = False
         try:
             # Unbuffered: an error of the disk is met where the line is written, and not once more at the end.
-            self._file = path.open("wb", buffering=0)
+            self._file = path.open("xb", buffering=0)
             # Until this process ends, `clean` knows that somebody builds here. A disk may know no locks.
             with suppress(OSError):
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except FileExistsError:
+            raise
         except OSError as error:
             raise unwritable(path, error) from error
 

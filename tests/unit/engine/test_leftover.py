@@ -86,12 +86,10 @@ def test_nothing_of_an_image_goes_that_a_build_has_locked(tmp_path: Path, monkey
 def test_a_log_that_a_build_took_meanwhile_stays(tmp_path: Path) -> None:
     path = written(tmp_path / "toy/1.log")
     (found,) = old_records(tmp_path, OLD, folder_of_image=[])
-    log = BuildLog(path)
-    try:
+    with path.open("ab") as log:
+        fcntl.flock(log, fcntl.LOCK_EX)
         assert remove(found)
         assert path.exists()
-    finally:
-        log.close()
     assert remove(found) == ""
     assert not path.exists()
 
