@@ -51,7 +51,7 @@ def test_first_run_and_the_same_again(build_toy: Build, tag: str, engine: Engine
     first = build_toy(dockerfile, "base", "mmcv", "image")
     assert states(first) == {"base": "done", "mmcv": "done", "image": "done", "export": "done"}
     mmcv = next(stage for stage in first.stages if stage.name == "mmcv")
-    assert 0.3 < mmcv.seconds < 30
+    assert 0.3 < mmcv.seconds < first.seconds
     assert "mmcv | compiling 3\n" in Path(first.log).read_text()
     image = engine.image(tag)
     assert image is not None
@@ -121,7 +121,7 @@ def test_ctrl_c_stops_the_build_and_leaves_nothing(
     threading.Thread(target=interrupt, daemon=True).start()
     with pytest.raises(KeyboardInterrupt):
         build_toy(slow, "base", "mmcv", "image")
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 60
     while _running(seconds) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert _running(seconds) == []

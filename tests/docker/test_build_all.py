@@ -48,7 +48,8 @@ def test_one_fails_and_what_is_shared_runs_once(fleet: Fleet, engine: Engine) ->
     shared = next(use for use in report.stages if use.name == "shared")
     assert set(shared.images) == {"good", "bad", "fine"}
     # Each of three waited for it: the seconds are those of one run.
-    assert shared.seconds < 2 * 2
+    each = [stage.seconds for image in outcome.images for stage in image.stages if stage.name == "shared"]
+    assert max(each) <= shared.seconds < max(each) + 2
     assert report.totals.together < report.totals.apart
     again = built(works[::2])
     assert {stage.state for image in again.images for stage in own_stages(image)} == {"cached"}

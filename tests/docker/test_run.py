@@ -281,7 +281,7 @@ def test_a_device_that_is_in_use_is_named_with_its_user(site: Site, host: Path) 
         f"--device={host}/dev/davinci1:/dev/davinci1",
         "localhost/drivebuild/base:debian-12",
         "sleep",
-        "60",
+        "infinity",
     )
     try:
         done = site.drivebuild(*words)

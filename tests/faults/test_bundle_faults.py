@@ -548,7 +548,7 @@ def slowly(self, done, total):
     if done * 2 > total and not hasattr(self, "slow"):
         self.slow = True
         print("half", flush=True)
-        time.sleep(60)
+        time.sleep(600)
     shown(self, done, total)
 Meter.__call__ = slowly
 """
@@ -593,7 +593,7 @@ def interrupted(number: int, *words: str, before: str = "") -> tuple[int, str]:
     assert process.stdout
     assert process.stdout.readline() == "half\n", process.communicate()[1]
     process.send_signal(number)
-    said = process.communicate(timeout=30)[1]
+    said = process.communicate(timeout=120)[1]
     return process.returncode, said
 
 
