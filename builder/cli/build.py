@@ -54,6 +54,7 @@ from builder.cli.push import (
     ByDigest,
     CacheFrom,
     CacheTo,
+    FixedTimes,
     Overwrite,
     Push,
     PushedFile,
@@ -111,6 +112,7 @@ def image(
     push: Push = "",
     by_digest: ByDigest = False,
     overwrite: Overwrite = False,
+    fixed_times: FixedTimes = False,
     pushed: PushedFile = None,
     cache_to: CacheTo = None,
     cache_from: CacheFrom = None,
@@ -162,6 +164,7 @@ def image(
         builder=builder,
         offline=offline,
         attest=attest,
+        fixed_times=fixed_times,
     )
     check_pushed_file(pushed, push)
     choices, dockerfile = replace(choices_of(settings, plan, words), contexts=profiled), dockerfile_of(plan)

@@ -23,7 +23,7 @@ from builder.cli.compilecache import CompileCache, compiled_before, parsed
 from builder.cli.main import Settings, app
 from builder.cli.matrix import Since
 from builder.cli.options import AcceptBisheng, AcceptCann, AsJson, Pins, accepted, parse_pins
-from builder.cli.push import BuilderName, CacheFrom, CacheTo, Overwrite, Push, delivery_of
+from builder.cli.push import BuilderName, CacheFrom, CacheTo, FixedTimes, Overwrite, Push, delivery_of
 from builder.errors import UsageError
 from builder.signals import ends_like_ctrl_c
 
@@ -84,6 +84,7 @@ def build_all(
     compile_cache: CompileCache = "",
     push: Push = "",
     overwrite: Overwrite = False,
+    fixed_times: FixedTimes = False,
     cache_to: CacheTo = None,
     cache_from: CacheFrom = None,
     builder: BuilderName = "",
@@ -125,6 +126,7 @@ def build_all(
         cache_from=cache_from,
         builder=builder,
         offline=offline,
+        fixed_times=fixed_times,
     )
     many = _Many(parallel=parallel, report=report, dry_run=dry_run, delivery=delivery, since=since)
     _check_report(report)

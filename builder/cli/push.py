@@ -24,6 +24,7 @@ __all__ = [
     "ByDigest",
     "CacheFrom",
     "CacheTo",
+    "FixedTimes",
     "Overwrite",
     "Push",
     "PushedFile",
@@ -51,6 +52,14 @@ ByDigest = Annotated[
 ]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="With --push: the tag with the recipe's hash may get another image.")
+]
+FixedTimes = Annotated[
+    bool,
+    typer.Option(
+        "--fixed-times",
+        help="With --push: files' times are not those of the build, so that any other build of the recipe has the same "
+        "digests. Wants containerd's image store, or --builder.",
+    ),
 ]
 CacheTo = Annotated[
     list[str] | None,
@@ -95,6 +104,7 @@ def delivery_of(
     builder: str,
     offline: bool,
     attest: str = "",
+    fixed_times: bool = False,
 ) -> Delivery:
     """Return what these options say.
 
@@ -111,6 +121,7 @@ def delivery_of(
         cache_from=tuple(cache_from or ()),
         builder=builder,
         attest=attest,
+        fixed_times=fixed_times,
     )
     check_delivery(made, offline=offline)
     return made
@@ -201,6 +212,7 @@ def _print_pushed(done: Pushed, *, json: bool) -> None:
     from builder.engine.push import GZIP_NOTE
 
     note = GZIP_NOTE if done.compression == "gzip" else "as zstd"
+    note += ", with fixed times" if done.fixed_times else ""
     typer.echo(f"pushed  {done.name}@{done.digest} {note}")
     for tag in done.tags[1:]:
         typer.echo(f"as well {tag}")

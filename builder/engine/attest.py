@@ -6,7 +6,7 @@ import os
 from urllib.parse import urlsplit
 
 from builder.engine.command import Choices
-from builder.engine.host import Facts
+from builder.engine.host import OTHER_STORE, Facts
 from builder.engine.process import Argv
 from builder.errors import UsageError
 from builder.recipe.suggest import one_of
@@ -15,7 +15,6 @@ __all__ = ["LEVELS", "attest_words", "check_attest"]
 
 LEVELS = {"provenance": "mode=max", "provenance-min": "mode=min"}
 """`max` has the Dockerfile, every step and the values of build arguments; `min` only what was built from what."""
-CONTAINERD = '{"features": {"containerd-snapshotter": true}} in /etc/docker/daemon.json'
 
 
 def attest_words(level: str) -> Argv:
@@ -41,11 +40,7 @@ def check_attest(level: str, choices: Choices, facts: Facts, *, pushed: bool) ->
         raise UsageError(message, hint="add --push REPOSITORY")
     if not choices.elsewhere and not facts.containerd_store:
         message = "--attest: the engine's own builder and image store know no attestations"
-        hint = (
-            f"containerd's image store does: {CONTAINERD}, then restart the engine; or another builder: "
-            "`docker buildx create --name NAME --driver docker-container`, and --builder NAME"
-        )
-        raise UsageError(message, hint=hint)
+        raise UsageError(message, hint=OTHER_STORE)
     telling = [name for name in choices.proxies if _has_password(name, choices)]
     if telling and level == "provenance":
         message = f"--attest provenance holds the values of build arguments, and {telling[0]} has a password"

@@ -37,6 +37,8 @@ class Builder:
     status: str = ""
     architectures: tuple[str, ...] = ()
     """Those it can build for, its own first; empty for a builder that has not been started yet."""
+    buildkit: str = ""
+    """The version of its BuildKit, as far as it says."""
 
     @property
     def elsewhere(self) -> bool:
@@ -125,6 +127,7 @@ def parse_builder(text: str) -> Builder:
         name=values.get("name", ""),
         driver=values.get("driver", ""),
         status=values.get("status", ""),
+        buildkit=values.get("buildkit version", values.get("buildkit", "")),
         architectures=tuple(dict.fromkeys(_MACHINES[each] for each in listed if each in _MACHINES)),
     )
 

@@ -11,6 +11,7 @@ from builder.engine.attest import check_attest
 from builder.engine.build import StageFailedError
 from builder.engine.builders import base_layout
 from builder.engine.command import Choices, target_of
+from builder.engine.fixedtimes import check_fixed_times
 from builder.engine.folders import cache_folder, make_folder
 from builder.engine.foreign import own_bases
 from builder.engine.host import Facts
@@ -46,6 +47,8 @@ class Delivery:
     builder: str = ""
     attest: str = ""
     """What is attested beside the pushed image: builder/engine/attest.py."""
+    fixed_times: bool = False
+    """Whether the pushed layers have the times of builder/engine/fixedtimes.py."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,12 +66,15 @@ def check_delivery(delivery: Delivery, *, offline: bool) -> None:
 
     Raises:
         UsageError: for a repository or a name that is none, for what wants a network that is not allowed, and for
-            `by_digest` or `overwrite` without a push.
+            `by_digest`, `overwrite` or `fixed_times` without a push.
     """
     if delivery.push:
         check_repository(delivery.push, offline=offline)
-    elif delivery.by_digest or delivery.overwrite:
-        raise UsageError(f"{'--by-digest' if delivery.by_digest else '--overwrite'} is a word about --push")
+    else:
+        words = ("--by-digest", delivery.by_digest), ("--overwrite", delivery.overwrite)
+        for word, said in (*words, ("--fixed-times", delivery.fixed_times)):
+            if said:
+                raise UsageError(f"{word} is a word about --push")
     for text in delivery.cache_to:
         cache_target(text, "key", offline=offline)
     for text in delivery.cache_from:
@@ -105,6 +111,8 @@ def prepared(
     cache_to = tuple(cache_target(text, own, offline=choices.offline) for text in delivery.cache_to)
     check_export(choices, cache_to, facts)
     check_attest(delivery.attest, choices, facts, pushed=bool(delivery.push))
+    if delivery.fixed_times:
+        check_fixed_times(choices, facts)
     return replace(choices, cache_from=cache_from), cache_to
 
 
@@ -186,6 +194,7 @@ def deliver(
             by_digest=delivery.by_digest,
             overwrite=delivery.overwrite,
             attest=delivery.attest,
+            fixed_times=delivery.fixed_times,
         )
     for place in cache_to:
         way.say(f"writing the cache to {place}")

@@ -21,6 +21,12 @@ __all__ = ["Engine", "Facts", "connect", "require_buildx", "seconds_of"]
 INSTALL = (
     "install it (Debian 13: apt-get install docker.io docker-cli docker-buildx; `./quickstart` does it on Debian 12)"
 )
+CONTAINERD = '{"features": {"containerd-snapshotter": true}} in /etc/docker/daemon.json'
+OTHER_STORE = (
+    f"containerd's image store can: {CONTAINERD}, then restart the engine (`drivebuild doctor` says which is on); "
+    "or another builder: `docker buildx create --name NAME --driver docker-container`, and --builder NAME"
+)
+"""What to do about an image store that cannot do what is asked of it."""
 START = "start it: `systemctl start docker`, or `dockerd` as root"
 SOCKET_RIGHTS = "add yourself to the group docker (`usermod -aG docker $USER`, then log in again), or use sudo"
 _ARCHITECTURES = {"amd64": "x86_64", "arm64": "aarch64"}

@@ -6,24 +6,25 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Literal
 
 from builder.engine.attest import attest_words
 from builder.engine.builders import Builder, builder_of
 from builder.engine.command import Choices, build_command, build_files, default_tag, recipe_of
-from builder.engine.host import INSTALL, Engine, Facts
+from builder.engine.fixedtimes import EPOCH, REWRITTEN
+from builder.engine.host import CONTAINERD, INSTALL, OTHER_STORE, Engine, Facts
 from builder.engine.manifests import Found, Tools
 from builder.engine.owntag import overtaken, own_tag
-from builder.engine.process import Argv, CommandMissingError, Runner
+from builder.engine.process import Argv, CommandMissingError, Result, Runner
 from builder.engine.registry import ARCHITECTURES, Reference, patience_asked, refused
 from builder.errors import BuildError, UsageError
 from builder.patience import PATIENCE, Patience, RefusedError, Say, patiently
 from builder.plan.stage import Plan
 from builder.render.keys import SHORT
 
-__all__ = ["CONTAINERD", "GZIP_NOTE", "ZSTD", "Pushed", "Way", "check_export", "export_cache", "push", "pushed_name"]
+__all__ = ["GZIP_NOTE", "ZSTD", "Pushed", "Way", "check_export", "export_cache", "push", "pushed_name"]
 
-CONTAINERD = '{"features": {"containerd-snapshotter": true}} in /etc/docker/daemon.json'
 GZIP_NOTE = f"as gzip: the engine's own image store knows no other. zstd wants containerd's: {CONTAINERD}"
 # Base layers come from a registry as gzip; forced, all are zstd and a pull has one kind to unpack.
 ZSTD = "compression=zstd,compression-level=3,force-compression=true,oci-mediatypes=true"
@@ -45,6 +46,8 @@ class Pushed:
     """The digest of another image that was given that tag while this one was: two pushed one recipe at once."""
     recipe: str = ""
     architecture: str = ""
+    fixed_times: bool = False
+    """Whether another build of the recipe has the same digest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,12 +104,14 @@ def push(
     by_digest: bool = False,
     overwrite: bool = False,
     attest: str = "",
+    fixed_times: bool = False,
 ) -> Pushed:
     """Push what a build with the same choices has just made.
 
     A whole image as its recipe has it gets a second tag, with the hash of the recipe. It is written once: who deploys
     by it gets what was there when it was tested, while the other tag moves on with each build. `overwrite` moves both.
-    `attest` is a word of builder/engine/attest.py, for a builder that was looked at with `check_attest`.
+    `attest` is a word of builder/engine/attest.py, for a builder that was looked at with `check_attest`; `fixed_times`
+    wants one that was looked at with `check_fixed_times`.
 
     Raises:
         BuildError: when the registry refuses or cannot be reached; what has arrived there is kept.
@@ -128,7 +133,8 @@ def push(
         if own:
             digest = _pushed_by_engine(choices.tag or default_tag(plan, choices.until), target, way)
         else:
-            digest = _pushed_by_buildkit(plan, dockerfile, choices, target, way, attest_words(attest))
+            send = _pushed_by_buildkit if choices.elsewhere or not fixed_times else _pushed_from_archive
+            digest = send(plan, dockerfile, choices, target, way, _export(attest, fixed_times=fixed_times))
     except RefusedError as error:
         where = f"builder {choices.builder.name}" if choices.builder and choices.elsewhere else "the engine"
         raise refused(f"{target.name} could not be pushed", str(error), target.host, where=where) from error
@@ -139,6 +145,7 @@ def push(
         tags=(target.name,) if target.tag else (),
         recipe=recipe,
         architecture=architecture,
+        fixed_times=fixed_times,
     )
     if by_digest or not recipe or choices.tag:
         return done
@@ -185,15 +192,61 @@ def _with_recipe_tag(
     return replace(done, tags=(*done.tags, second.name))
 
 
-def _pushed_by_buildkit(plan: Plan, dockerfile: str, choices: Choices, target: Reference, way: Way, more: Argv) -> str:
+@dataclass(frozen=True, slots=True)
+class _Export:
+    """What is asked of BuildKit's exporter beside a name."""
+
+    output: str
+    words: Argv
+
+    def command(self, plan: Plan, choices: Choices, folder: Path, output: str) -> Argv:
+        command = _again(build_command(plan, choices, folder=folder, output=f"{output},{ZSTD}{self.output}"))
+        # The context is the last word.
+        return (*command[:-1], *self.words, command[-1])
+
+
+def _export(attest: str, *, fixed_times: bool) -> _Export:
+    if not fixed_times:
+        return _Export("", attest_words(attest))
+    # Most builders attest something unasked, with the time of the build, and the digest would be of that, too.
+    return _Export(f",{REWRITTEN}", (*EPOCH, *(attest_words(attest) or ("--provenance=false",))))
+
+
+def _pushed_by_buildkit(
+    plan: Plan, dockerfile: str, choices: Choices, target: Reference, way: Way, export: _Export
+) -> str:
     named = "push=true" if target.tag else "push-by-digest=true,name-canonical=true,push=true"
     with build_files(dockerfile, choices) as folder:
-        output = f"type=image,name={target.name},{named},{ZSTD}"
-        command = _again(build_command(plan, choices, folder=folder, output=output))
-        # The context is the last word.
-        command = (*command[:-1], *more, command[-1])
+        command = export.command(plan, choices, folder, f"type=image,name={target.name},{named}")
         way.patiently(command, target.host, choices.environment)
-        return str(json.loads((folder / "metadata.json").read_bytes()).get("containerimage.digest", ""))
+        return _exported(folder)
+
+
+def _pushed_from_archive(
+    plan: Plan, dockerfile: str, choices: Choices, target: Reference, way: Way, export: _Export
+) -> str:
+    """Push what BuildKit exports as an archive.
+
+    The engine's own exporter unpacks every image, and refuses to rewrite times of one; an archive it rewrites, and an
+    engine with containerd's image store pushes what it has loaded as it is.
+    """
+    load: Argv = ("docker", "load", "--quiet")
+    try:
+        with build_files(dockerfile, choices) as folder:
+            command = export.command(plan, choices, folder, f"type=oci,dest=-,name={target.name}")
+            results = way.runner.pipe(command, load, lambda _piece: None, env=choices.environment or None)
+            for result in results:
+                if result.code != 0:
+                    raise RefusedError(_complaint(result))
+            digest = _exported(folder)
+        way.patiently(("docker", "push", target.name), target.host)
+    finally:
+        way.runner.run(("docker", "image", "rm", target.name))
+    return digest
+
+
+def _exported(folder: Path) -> str:
+    return str(json.loads((folder / "metadata.json").read_bytes()).get("containerimage.digest", ""))
 
 
 def _again(command: Argv) -> Argv:
@@ -221,11 +274,7 @@ def check_export(choices: Choices, places: tuple[str, ...], facts: Facts) -> Non
     outside = [place for place in places if not place.startswith("type=inline")]
     if outside and not choices.elsewhere and not facts.containerd_store:
         message = "--cache-to: with the engine's own image store BuildKit cannot export its cache"
-        hint = (
-            f"containerd's can: {CONTAINERD}, then restart the engine (`drivebuild doctor` says which is on); "
-            "or another builder: `docker buildx create --name NAME --driver docker-container`, and --builder NAME"
-        )
-        raise UsageError(message, hint=hint)
+        raise UsageError(message, hint=OTHER_STORE)
 
 
 def export_cache(plan: Plan, dockerfile: str, choices: Choices, places: tuple[str, ...], *, way: Way) -> None:
@@ -255,9 +304,13 @@ def _run(command: Argv, runner: Runner, environment: Mapping[str, str] | None = 
     except CommandMissingError as error:
         raise BuildError(error.message, hint=INSTALL) from error
     if result.code != 0:
-        lines = _errors(result.complaint) or (result.complaint or result.text).splitlines()
-        raise RefusedError("\n".join(line for line in lines if line.strip()))
+        raise RefusedError(_complaint(result))
     return result.text
+
+
+def _complaint(result: Result) -> str:
+    lines = _errors(result.complaint) or (result.complaint or result.text).splitlines()
+    return "\n".join(line for line in lines if line.strip())
 
 
 def _errors(said: str) -> list[str]:

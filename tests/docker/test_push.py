@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,11 +46,11 @@ def choices(tmp_path: Path) -> Choices:
     return Choices(tag=TAG, contexts=(("src-text", folder),))
 
 
-def pushed(choices: Choices, repository: str) -> tuple[Pushed, Engine]:
+def pushed(choices: Choices, repository: str, **more: Any) -> tuple[Pushed, Engine]:
     plan, engine, runner = toy_plan(stage("src-text"), stage("image", "src-text")), connect(), SystemRunner()
     build(plan, DOCKERFILE, choices, runner=runner, engine=engine)
     way = Way(runner=runner, engine=engine, patience=Patience(tries=2, sleep=lambda _seconds: None))
-    return push(plan, DOCKERFILE, choices, repository, way=way), engine
+    return push(plan, DOCKERFILE, choices, repository, way=way, **more), engine
 
 
 def layers(own: OwnEngine, digest: str) -> list[dict[str, Any]]:
@@ -90,3 +91,27 @@ def test_a_registry_that_is_not_there(own: OwnEngine, choices: Choices) -> None:
     assert "localhost:5999/team/toy:plat-stock could not be pushed" in caught.value.message
     assert "connection refused" in caught.value.message
     assert caught.value.hint == "localhost:5999 cannot be reached from the engine"
+
+
+@pytest.mark.parametrize("own", [True], indirect=True)
+def test_with_fixed_times_two_cold_builds_have_one_digest(own: OwnEngine, choices: Choices) -> None:
+    """A store of its own for each would say the same: nothing of the engine's is in the digest."""
+    found: dict[bool, list[Pushed]] = {}
+    for fixed in (True, False):
+        for number in (1, 2):
+            tag = TAG.replace("stock", f"{number}-{fixed}".lower())
+            cold = replace(choices, tag=tag, no_cache=True)
+            # The folder's own times are new, as those of a checkout are.
+            os.utime(choices.contexts[0][1] / "file", (2_000_000_000 + number, 2_000_000_000 + number))
+            done, engine = pushed(cold, own.repository, fixed_times=fixed)
+            found.setdefault(fixed, []).append(done)
+            assert engine.image(tag) is not None
+            assert not fixed or engine.image(done.name) is None, "the name was for the way only"
+    assert found[True][0].digest == found[True][1].digest
+    assert found[False][0].digest != found[False][1].digest
+    (layer,) = layers(own, found[True][0].digest)
+    assert layer["mediaType"] == "application/vnd.oci.image.layer.v1.tar+zstd"
+    name = f"{found[True][0].name}@{found[True][0].digest}"
+    assert own.docker("pull", name).returncode == 0
+    created = own.docker("image", "inspect", "--format", "{{.Created}}", name).stdout
+    assert created.startswith(b"2021-01-01T00:00:00")

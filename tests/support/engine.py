@@ -36,12 +36,18 @@ class FakeEngine:
 
     images: dict[str, Image] = field(default_factory=dict)
     architecture: str = "x86_64"
+    containerd_store: bool = False
 
     def close(self) -> None:
         """Nothing to let go of."""
 
     def facts(self) -> Facts:
-        return Facts(version="26.1.5", architecture=self.architecture, root="/nowhere/at/all")
+        return Facts(
+            version="26.1.5",
+            architecture=self.architecture,
+            root="/nowhere/at/all",
+            containerd_store=self.containerd_store,
+        )
 
     def image(self, name: str) -> Image | None:
         return self.images.get(name)

@@ -112,6 +112,7 @@ def test_folders_from_the_environment_are_in_the_retry_command(
         (("--push", "team"), "names no registry"),
         (("--by-digest",), "--by-digest is a word about --push"),
         (("--overwrite",), "--overwrite is a word about --push"),
+        (("--fixed-times",), "--fixed-times is a word about --push"),
         (("--pushed", "x.json"), "--pushed is a word about --push"),
         (("--push", "r.example/t", "--pushed", "/no/such/folder/x"), "no place for a file"),
         (("--cache-to", "team"), "--cache-to team: names no registry"),

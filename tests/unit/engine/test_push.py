@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.engine import FakeEngine, stage, toy_plan
@@ -227,6 +228,29 @@ def test_by_digest_the_engines_own_push_needs_a_tag_of_its_own(plan: Plan) -> No
     runner = pushing(Result(1))
     done = push(plan, "FROM scratch\n", ASKED, "r.example/t", way=way(runner), by_digest=True)
     assert done.name == f"r.example/t/toy:plat-stock-{RECIPE[:12]}-amd64"
+
+
+class Archives(RecordingRunner):
+    """A runner whose exports say their digest, as BuildKit's metadata does."""
+
+    def pipe(self, first: Argv, second: Argv, feed: Callable[[bytes], None], **more: Any) -> tuple[Result, Result]:
+        Path(first[first.index("--metadata-file") + 1]).write_text(json.dumps({"containerimage.digest": DIGEST}))
+        return super().pipe(first, second, feed, **more)
+
+
+def test_fixed_times_go_through_an_archive_and_stay_the_recipes(plan: Plan) -> None:
+    runner = Archives()
+    through = way(runner, FakeEngine(containerd_store=True))
+    done = push(plan, "FROM scratch\n", ASKED, "r.example/t", way=through, fixed_times=True, by_digest=True)
+    assert (done.digest, done.fixed_times, done.recipe) == (DIGEST, True, RECIPE)
+    export = next(words for words in runner.asked if words[:3] == ("docker", "buildx", "build"))
+    output = export[export.index("--output") + 1]
+    assert output.startswith(f"type=oci,dest=-,name={done.name},")
+    assert output.endswith(",rewrite-timestamp=true")
+    assert f"drivebuild.recipe={RECIPE}" in export
+    assert {"SOURCE_DATE_EPOCH=1609459200", "--provenance=false"} < set(export)
+    after = [("docker", "load", "--quiet"), ("docker", "push", done.name), ("docker", "image", "rm", done.name)]
+    assert runner.asked[runner.asked.index(export) + 1 :] == after
 
 
 def test_a_fault_that_passes_is_tried_again(plan: Plan) -> None:
