@@ -235,9 +235,9 @@ def _pushed_from_archive(
         with build_files(dockerfile, choices) as folder:
             command = export.command(plan, choices, folder, f"type=oci,dest=-,name={target.name}")
             results = way.runner.pipe(command, load, lambda _piece: None, env=choices.environment or None)
-            for result in results:
-                if result.code != 0:
-                    raise RefusedError(_complaint(result))
+            # Both say something when one of them fails; only one of them knows why.
+            if failed := [_complaint(result) for result in results if result.code != 0]:
+                raise RefusedError("\n".join(failed))
             digest = _exported(folder)
         way.patiently(("docker", "push", target.name), target.host)
     finally:
