@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from builder.cli.locksources import Targets
     from builder.plan.requirements import LockInput
 
+    Solver = Callable[[LockInput], tuple[str, ...]]
+
 
 @app.command()
 def lock(
@@ -91,8 +93,9 @@ def lock(
     newest, shelf, folder = _day(exclude_newer), Store(store) if store else None, _folder(settings)
     update_commits(settings, targets.commits, dry_run=dry_run)
     wanted = tuple(dict.fromkeys((*outdated, *targets.renewed)))
+    solver = _solver(settings, newest)
     for item in wanted:
-        _resolve_one(settings, item, None if dry_run else folder, newest)
+        _resolve_one(settings, item, None if dry_run else folder, newest, solver)
     if targets.locks or targets.renewed:
         number = len(dict.fromkeys((*targets.locks, *targets.renewed)))
         typer.echo(f"{len(wanted)} locks would be written" if dry_run else f"{number} locks are current")
@@ -103,7 +106,7 @@ def _propose(
     settings: Settings, model: str, store: Path | None, newest: date | None, *, write: bool, as_json: bool
 ) -> None:
     from builder.cli.lockupdate import propose
-    from builder.source.lock import resolve, write_lock
+    from builder.source.lock import write_lock
 
     def written(item: LockInput, lines: tuple[str, ...]) -> Path:
         folder = _folder(settings)
@@ -114,7 +117,7 @@ def _propose(
         settings,
         model=model,
         store=store,
-        resolve=lambda item: resolve(item, _uv(settings), newest=newest),
+        resolve=_solver(settings, newest),
         write_lock=written,
         write=write,
         as_json=as_json,
@@ -176,12 +179,12 @@ def _folder(settings: Settings) -> Path:
     return paths.RECIPES / "locks"
 
 
-def _resolve_one(settings: Settings, item: LockInput, folder: Path | None, newest: date | None) -> None:
+def _resolve_one(settings: Settings, item: LockInput, folder: Path | None, newest: date | None, solver: Solver) -> None:
     """Resolve one lock and say what changes; without a folder nothing is written."""
-    from builder.source.lock import changes, resolve, write_lock
+    from builder.source.lock import changes, write_lock
 
     typer.echo(f"resolving {item.path} ...")
-    lines = resolve(item, _uv(settings), newest=newest)
+    lines = solver(item)
     if folder:
         write_lock(folder, item, lines, newest=newest)
     typer.echo(f"          {item.path}: {len(lines)} packages")
@@ -191,17 +194,20 @@ def _resolve_one(settings: Settings, item: LockInput, folder: Path | None, newes
             typer.echo(f"            {line}")
 
 
-def _uv(settings: Settings) -> Callable[[tuple[str, ...]], tuple[int, str]]:
-    """Return what runs uv as the site's network wants it."""
+def _solver(settings: Settings, newest: date | None) -> Solver:
+    """Return what resolves a lock, with uv as the site's network wants it."""
+    from builder.cli.lockarchives import archives
     from builder.engine.process import SystemRunner
+    from builder.source.lock import resolve
 
     environment = _environment(settings)
+    known = archives(settings, environment, newest)
 
     def run(argv: tuple[str, ...]) -> tuple[int, str]:
         done = SystemRunner().run(argv, env=environment)
         return done.code, f"{done.text}\n{done.complaint}"
 
-    return run
+    return lambda item: resolve(item, run, known.stated, newest=newest)
 
 
 def _environment(settings: Settings) -> dict[str, str]:

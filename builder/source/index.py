@@ -23,7 +23,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-__all__ = ["IndexFile", "Located", "Package", "locate", "rounds"]
+__all__ = ["Ask", "IndexFile", "Located", "Package", "archive_of", "locate", "rounds"]
 
 THREADS = 4
 """Questions to the index at a time: uv itself asks in parallel, but waits for its slowest answer."""
@@ -88,6 +88,25 @@ def locate(wanted: Iterable[Package], ask: Ask) -> Located:
     )
 
 
+def archive_of(name: str, version: str, *, python: str, architecture: str, ask: Ask) -> IndexFile:
+    """Return the source archive of a version. Nothing is downloaded, and nothing of it runs.
+
+    Raises:
+        SourceError: when there is none, or the index does not answer.
+    """
+    with TemporaryDirectory(prefix="drivebuild-index-") as folder:
+        base = Path(folder)
+        (base / "requirements.in").write_text(f"{name}=={version}\n", encoding="utf-8")
+        done = ask(_command(python, architecture, base))
+        if done.code != 0:
+            raise SourceError(f"uv: {_short(done.stderr.decode('utf-8', 'replace'))}")
+        files = _files((base / "pylock.toml").read_text(encoding="utf-8"), base)
+    found = next((file for file in files.values() if file.sdist), None)
+    if not found:
+        raise SourceError(f"the index has no source archive of {name} {version}")
+    return found
+
+
 def _task(group: tuple[Package, ...], ask: Ask) -> Callable[[object], tuple[dict[str, IndexFile], dict[str, str]]]:
     return lambda _: _asked(group, ask)
 
@@ -118,7 +137,7 @@ def _asked(group: tuple[Package, ...], ask: Ask) -> tuple[dict[str, IndexFile], 
         base = Path(folder)
         while todo:
             (base / "requirements.in").write_text("\n".join(todo) + "\n", encoding="utf-8")
-            done = ask(_command(group[0], base))
+            done = ask(_command(group[0].python, group[0].architecture, base))
             if done.code == 0:
                 return _files((base / "pylock.toml").read_text(encoding="utf-8"), base), refused
             said = done.stderr.decode("utf-8", "replace").strip()
@@ -131,12 +150,13 @@ def _asked(group: tuple[Package, ...], ask: Ask) -> tuple[dict[str, IndexFile], 
     return {}, refused
 
 
-def _command(package: Package, base: Path) -> tuple[str, ...]:
+def _command(python: str, architecture: str, base: Path) -> tuple[str, ...]:
+    # Without dependencies uv builds nothing: no archive is asked for its metadata.
     # Without uv's configuration files, as `lock`: an index comes from drivebuild's own, or from the environment.
     return (
         find_uv(), "--directory", str(base), "--no-config", "pip", "compile", "requirements.in", "--no-deps",
-        "--python-version", package.python,
-        "--python-platform", f"{package.architecture}-manylinux_2_28",
+        "--python-version", python,
+        "--python-platform", f"{architecture}-manylinux_2_28",
         "--format", "pylock.toml", "--output-file", "pylock.toml",
         "--no-python-downloads", "--no-annotate", "--no-header", "--no-progress", "--quiet",
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Resolves the locks with uv. The only module that asks a package index anything on the host."""
+"""Resolves the locks with uv, which runs nothing of what it finds."""
 
 from __future__ import annotations
 
@@ -17,11 +17,16 @@ from builder.plan.locks import Pinned, parse_lock
 from builder.plan.requirements import INSTALLER, LockInput
 from builder.source.lockcut import cut
 from builder.source.tree import write_text
+from builder.source.unbuilt import Stated, check_holds, held_words, refused, settings
 
-__all__ = ["changes", "find_uv", "lock_text", "only_back", "resolve", "stale", "write_lock"]
+__all__ = ["changes", "find_uv", "lock_text", "no_newer", "only_back", "resolve", "stale", "write_lock"]
 
 Run = Callable[[tuple[str, ...]], tuple[int, str]]
 """Runs a command and returns its exit status and its output; builder/engine/process.py has it."""
+Asked = Callable[[str, str, str, str], Stated]
+"""Says what the source archive of a package and version needs, for a Python and an architecture; `Archives.stated`."""
+MOST_ARCHIVES = 100
+"""Of one lock."""
 
 
 def find_uv() -> str:
@@ -37,25 +42,40 @@ def find_uv() -> str:
     return found
 
 
-def resolve(wanted: LockInput, run: Run, *, newest: date | None = None) -> tuple[str, ...]:
+def resolve(wanted: LockInput, run: Run, asked: Asked, *, newest: date | None = None) -> tuple[str, ...]:
     """Return the pinned lines of one lock; with `newest`, of files that were on the index at the end of that day, UTC.
 
     Raises:
-        SourceError: with uv's own explanation when there is no solution.
+        SourceError: with uv's own explanation when there is no solution; for a source archive that cannot be asked.
     """
+    check_holds(find_uv(), run)
     with TemporaryDirectory(prefix="drivebuild-lock-") as folder:
         base = Path(folder)
         (base / "requirements.in").write_text("\n".join(wanted.requirements) + "\n", encoding="utf-8")
         (base / "constraints.txt").write_text("\n".join(wanted.constraints) + "\n", encoding="utf-8")
         (base / "overrides.txt").write_text("\n".join(wanted.overrides) + "\n", encoding="utf-8")
         target = base / "pylock.toml"
-        status, output = run((*_command(wanted, base, target), *_no_newer(wanted, newest)))
-        if status != 0:
-            hint = "change a requirement or a pin of the model or the platform"
-            hint += ", or take a later day" if newest else ""
-            raise SourceError(f"{wanted.path}: no solution\n{output.strip()}", hint=hint)
+        _solve((*_command(wanted, base, target), *held_words(base), *_no_newer(wanted, newest)), wanted, run, asked)
         lines = cut(target.read_text(encoding="utf-8"), python=wanted.python, architecture=wanted.architecture)
     return tuple(line for line in lines if not _left_out(line.partition("==")[0], wanted))
+
+
+def _solve(command: tuple[str, ...], wanted: LockInput, run: Run, asked: Asked) -> None:
+    """Let uv write the lock; whatever it stops at for having to build it is asked elsewhere."""
+    stated: dict[tuple[str, str], Stated] = {}
+    file = Path(command[command.index("--output-file") + 1]).with_name("uv.toml")
+    while True:
+        # Of uv's configuration files, only one of ours is read.
+        file.write_text(settings(stated.values()), encoding="utf-8")
+        status, output = run((*command, "--config-file", str(file)))
+        if status == 0:
+            return
+        archive = refused(output)
+        if not archive or archive in stated or len(stated) == MOST_ARCHIVES:
+            hint = "change a requirement or a pin of the model or the platform"
+            hint += ", or take a later day" if "--exclude-newer" in command else ""
+            raise SourceError(f"{wanted.path}: no solution\n{output.strip()}", hint=hint)
+        stated[archive] = asked(*archive, wanted.python, wanted.architecture)
 
 
 def _command(wanted: LockInput, base: Path, target: Path) -> tuple[str, ...]:
@@ -66,13 +86,18 @@ def _command(wanted: LockInput, base: Path, target: Path) -> tuple[str, ...]:
         "--python-version", wanted.python,
         "--python-platform", f"{wanted.architecture}-manylinux_2_28",
         "--format", "pylock.toml", "--output-file", str(target),
-        "--no-python-downloads", "--no-config", "--no-annotate", "--no-header", "--no-progress", "--quiet",
+        "--no-python-downloads", "--no-annotate", "--no-header", "--no-progress", "--quiet",
     )  # fmt: skip
 
 
 def _no_newer(wanted: LockInput, newest: date | None) -> tuple[str, ...]:
     # uv's own lock is one exact version without dependencies: a day before its release would only be a failure.
-    if newest is None or wanted.requirements == (INSTALLER,):
+    return () if wanted.requirements == (INSTALLER,) else no_newer(newest)
+
+
+def no_newer(newest: date | None) -> tuple[str, ...]:
+    """Return uv's words for nothing younger than that day's end, UTC."""
+    if newest is None:
         return ()
     # A day alone would end at midnight of the machine's own time zone.
     return ("--exclude-newer", f"{newest + timedelta(days=1)}T00:00:00Z")

@@ -230,6 +230,14 @@ def test_earlier_timings_are_taken_where_there_are_any(site: Site) -> None:
 # --- the update ----------------------------------------------------------------------------------
 
 
+def test_without_a_base_nothing_is_proposed(site: Site) -> None:
+    site.stand_in("mmdebstrap")
+    site.stand_in("sudo", 'exec "$@"')
+    site.stand_in("drivebuild", '[ "$1" != base ]')
+    assert site.run("propose").returncode == 1
+    assert [call for call in site.calls if call[0] == "drivebuild"] == [["drivebuild", "base", "debian-12-cpu"]]
+
+
 def test_a_proposal_is_a_change_and_a_body(site: Site, tmp_path: Path) -> None:
     repository = Repository(tmp_path / "repo")
     repository.write("builder/recipes/sources.yaml", "commit: old\n")
@@ -239,6 +247,8 @@ def test_a_proposal_is_a_change_and_a_body(site: Site, tmp_path: Path) -> None:
         f"case \"$1 $2\" in 'lock --update') echo commit: new > builder/recipes/sources.yaml; echo '{proposal}' ;; esac"
     )
     site.stand_in("drivebuild", act)
+    site.stand_in("mmdebstrap")
+    site.stand_in("sudo", 'exec "$@"')
     site.folder = repository.folder
     output, summary = tmp_path / "output", tmp_path / "summary"
     environment = {"GITHUB_OUTPUT": str(output), "GITHUB_STEP_SUMMARY": str(summary), "DRIVEBUILD_MODEL": "streampetr"}
@@ -249,9 +259,10 @@ def test_a_proposal_is_a_change_and_a_body(site: Site, tmp_path: Path) -> None:
     patch = (repository.folder / "out/change.patch").read_text()
     assert "+commit: new" in patch
     assert "out/" not in patch
-    assert [call[1] for call in site.calls] == ["lock", "render", "lock"]
-    assert re.fullmatch(r"\d{4}-\d\d-\d\d", site.calls[0][site.calls[0].index("--exclude-newer") + 1])
-    for call in site.calls:
+    calls = [call for call in site.calls if call[0] == "drivebuild"]
+    assert [call[1] for call in calls] == ["base", "lock", "render", "lock"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d", calls[1][calls[1].index("--exclude-newer") + 1])
+    for call in calls:
         understood(call)
     # Once more, from what is there now: nothing is new.
     repository.commit()

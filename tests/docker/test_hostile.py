@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import re
 import socket
-import tarfile
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from support.files import model, shipped, texts, toy
 from support.locks import with_locks
+from support.packages import index, page, sdist
 
 from builder.engine.host import Engine
 from builder.engine.process import SystemRunner
@@ -208,53 +203,17 @@ RUN mkdir -p /opt/venv/bin "$(dirname {OTHER})"; \\
 """
 
 
-def _sdist(setup: str) -> bytes:
-    held = io.BytesIO()
-    with tarfile.open(fileobj=held, mode="w:gz") as archive:
-        for name, text in (("setup.py", setup), ("PKG-INFO", "Metadata-Version: 2.1\nName: evil\nVersion: 1.0\n")):
-            member = tarfile.TarInfo(f"evil-1.0/{name}")
-            member.size = len(text)
-            archive.addfile(member, io.BytesIO(text.encode()))
-    return held.getvalue()
-
-
-@contextmanager
-def _index(address: str, files: dict[str, bytes]) -> Iterator[tuple[int, list[tuple[str, str]]]]:
-    """Serve files at an address that containers reach; yield the port, and what is asked with its Authorization."""
-    asked: list[tuple[str, str]] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.append((self.path, self.headers.get("Authorization", "")))
-            body = files.get(self.path)
-            self.send_response(200 if body is not None else 404)
-            self.send_header("Content-Type", "text/html")
-            self.send_header("Content-Length", str(len(body or b"")))
-            self.end_headers()
-            self.wfile.write(body or b"")
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    with ThreadingHTTPServer((address, 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        try:
-            yield server.server_address[1], asked
-        finally:
-            server.shutdown()
-
-
 @pytest.mark.parametrize("held", [True, False], ids=["as rendered", "with a network, to see that the test can tell"])
 def test_the_setup_of_a_source_archive_gets_nothing_but_itself(
     engine: Engine, templates: dict[str, str], tmp_path: Path, held: bool
 ) -> None:
     """Fetched from an index that is given credentials, then built: it sees not them, nor a network, nor others."""
     gateway, files = _gateway(engine), dict[str, bytes]()
-    with _index(gateway, files) as (port, asked):
+    with index(gateway, files) as (port, asked):
         setup = SETUP.replace("GATEWAY", gateway).replace("PORT", str(port)).replace("TIME", str(time.time()))
-        archive = _sdist(setup)
+        archive = sdist("evil", "1.0", setup_py=setup)
         digest = hashlib.sha256(archive).hexdigest()
-        files["/simple/evil/"] = f'<a href="/f/evil-1.0.tar.gz#sha256={digest}">evil</a>'.encode()
+        files["/simple/evil/"] = page({"evil-1.0.tar.gz": archive})
         files["/f/evil-1.0.tar.gz"] = archive
         text = _with_evil(templates, digest)
         if not held:
