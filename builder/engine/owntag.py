@@ -1,15 +1,19 @@
-"""A tag that is written once. A registry has no "only if it is free": it is looked at right before, and after."""
+"""Tags that say what they are of. That of a recipe is written once.
+
+A registry has no "only if it is free": it is looked at right before, and after.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from builder.engine.manifests import Found, Tools
-from builder.engine.registry import Reference
+from builder.engine.registry import ARCHITECTURES, Reference
 from builder.errors import BuildError
 from builder.render.keys import SHORT
 
-__all__ = ["SETTLE", "check_standing", "overtaken", "own_tag"]
+__all__ = ["SETTLE", "check_standing", "lone_tag", "overtaken", "own_tag"]
 
 SETTLE = 2.0
 """Seconds between the writing and the look at what stands.
@@ -20,8 +24,25 @@ is shorter than this, the one whose image was replaced sees it.
 
 
 def own_tag(tag: str, recipe: str) -> str:
-    """Return the tag that says the recipe as well."""
-    return f"{tag}-{recipe[:SHORT]}"
+    """Return the tag, or the name with it, that says the recipe as well; one that does so already stays as it is."""
+    return tag if _says(tag, recipe[:SHORT]) else f"{tag}-{recipe[:SHORT]}"
+
+
+def lone_tag(tag: str, recipe: str, architecture: str) -> str:
+    """Return the tag that no other recipe and no other architecture has, without saying twice what the tag says.
+
+    Args:
+        tag: the caller's, or drivebuild's own.
+        recipe: its hash; '' of what is no recipe's.
+        architecture: as registries call it.
+    """
+    other = next((name for name, known in ARCHITECTURES.items() if known == architecture), architecture)
+    named = any(_says(tag, word) for word in (architecture, other, other.replace("_", "-")))
+    return "-".join((own_tag(tag, recipe) if recipe else tag, *(() if named else (architecture,))))
+
+
+def _says(tag: str, word: str) -> bool:
+    return bool(re.search(rf"(?:^|[-_.]){re.escape(word)}(?:$|[-_.])", tag.rpartition(":")[2]))
 
 
 def overtaken(tag: Reference, ours: Callable[[Found], bool], tools: Tools) -> str:

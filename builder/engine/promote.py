@@ -132,10 +132,13 @@ def merge(
 ) -> Merged:
     """Make one index of images of one recipe, one for each architecture, under the target's tag and the recipe's own.
 
+    A target whose tag has the recipe's hash is that tag, and written once.
+
     Raises:
         UsageError: for what is no digest, and for a target without a tag.
         BuildError: when one is not there, when two are for one architecture or of two recipes, or when one does not say
-            which recipe it is of, unless `any_recipe`; when the registry refuses.
+            which recipe it is of, unless `any_recipe`; when the target has the recipe's hash and is another image's,
+            unless `overwrite`; when the registry refuses.
     """
     if not target.tag or target.digest:
         raise UsageError(f"{target}: an index wants a tag", hint="such as registry.example/team/model:platform-variant")
@@ -149,7 +152,10 @@ def merge(
     contents = frozenset(pair for each in found.values() for pair in each.contents)
     # What one machine pushed alone under this tag is a part of what is to stand there, and may grow.
     free = there is None or overwrite or there.contents <= contents
-    names = (target, own) if recipe and free else (target,)
+    if there and own == target and not free:
+        message = f"{own} is another image's, {there.digest}: a tag with the recipe's hash is written once"
+        raise BuildError(message, hint="take a name without the hash, or --overwrite moves it")
+    names = (target, own) if recipe and free and own != target else (target,)
     taken = digest = ""
     if not dry_run:
         # What is there for one architecture only is named as it is.

@@ -15,13 +15,12 @@ from builder.engine.command import Choices, build_command, build_files, default_
 from builder.engine.fixedtimes import EPOCH, REWRITTEN
 from builder.engine.host import CONTAINERD, INSTALL, OTHER_STORE, Engine, Facts
 from builder.engine.manifests import Found, Tools
-from builder.engine.owntag import overtaken, own_tag
+from builder.engine.owntag import lone_tag, overtaken, own_tag
 from builder.engine.process import Argv, CommandMissingError, Result, Runner
 from builder.engine.registry import ARCHITECTURES, Reference, patience_asked, refused
 from builder.errors import BuildError, UsageError
 from builder.patience import PATIENCE, Patience, RefusedError, Say, patiently
 from builder.plan.stage import Plan
-from builder.render.keys import SHORT
 
 __all__ = ["GZIP_NOTE", "ZSTD", "Pushed", "Way", "check_export", "export_cache", "push", "pushed_name"]
 
@@ -124,11 +123,9 @@ def push(
     architecture = ARCHITECTURES.get(choices.architecture(facts), choices.architecture(facts))
     if by_digest:
         # Neither the engine's own push nor its BuildKit ("push-by-digest is currently not implemented for docker
-        # driver") knows an image without a tag: one that only this machine's architecture has. A foreign one has its
-        # own in the image's name already.
-        own_word = "" if plan.foreign else architecture
-        tag = "-".join(word for word in (target.tag, recipe[:SHORT], own_word) if word)
-        target = Reference(target.repository, "" if choices.elsewhere else tag)
+        # driver") knows an image without a tag.
+        tag = "" if choices.elsewhere else lone_tag(target.tag, recipe, architecture)
+        target = Reference(target.repository, tag)
     try:
         if own:
             digest = _pushed_by_engine(choices.tag or default_tag(plan, choices.until), target, way)

@@ -177,6 +177,28 @@ def test_a_rival_that_comes_after_the_writing_is_seen(site: Site, registry: Regi
     assert len(done.tags) == 1
 
 
+def test_tags_say_the_architecture_and_the_recipe_once(site: Site, registry: Registry) -> None:
+    """By the command line's own words: `--tag x:amd64 --by-digest`, then `merge` under a name with the hash."""
+    repository = f"{registry.address}/words"
+    choices = replace(site.built("one"), tag=site.tag.rpartition(":")[0] + ":amd64")
+    build(site.plan, DOCKERFILE, choices, runner=SystemRunner(), engine=site.engine)
+    done = push(site.plan, DOCKERFILE, choices, repository, way=site.way, by_digest=True)
+    SystemRunner().run(("docker", "image", "rm", "--force", choices.tag))
+    name, _, tag = done.name.rpartition(":")
+    assert tag == f"amd64-{RECIPE[:12]}"
+    assert at(done.name).digest == done.digest
+    target = f"{name}:v1-{RECIPE[:12]}"
+    merged = drivebuild("merge", target, done.digest, "--json")
+    assert merged.code == 0, merged.complaint
+    assert json.loads(merged.text)["names"] == [target]
+    assert at(f"{target}-{RECIPE[:12]}") is None
+    other = site.pushed("two", repository, by_digest=True)
+    again = drivebuild("merge", target, other.digest)
+    assert again.code == 6
+    assert "a tag with the recipe's hash is written once" in again.complaint
+    assert at(target).contents == at(done.name).contents
+
+
 def test_promotion_by_digest_between_repositories(site: Site, registry: Registry) -> None:
     done = site.pushed("one", f"{registry.address}/built")
     target = f"{registry.address}/released/toy:v1"

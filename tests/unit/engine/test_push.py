@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from support.runner import RecordingRunner
 from builder.engine.build import Choices, build_command
 from builder.engine.builders import Builder
 from builder.engine.local import LocalSource
-from builder.engine.owntag import SETTLE, check_standing, own_tag
+from builder.engine.owntag import SETTLE, check_standing, lone_tag, own_tag
 from builder.engine.process import Argv, Result
 from builder.engine.push import Way, check_export, push, pushed_name
 from builder.engine.registry import check_repository
@@ -228,6 +229,35 @@ def test_by_digest_the_engines_own_push_needs_a_tag_of_its_own(plan: Plan) -> No
     runner = pushing(Result(1))
     done = push(plan, "FROM scratch\n", ASKED, "r.example/t", way=way(runner), by_digest=True)
     assert done.name == f"r.example/t/toy:plat-stock-{RECIPE[:12]}-amd64"
+
+
+@pytest.mark.parametrize(
+    ("tag", "recipe", "architecture", "expected"),
+    [
+        ("plat-stock", RECIPE, "amd64", f"plat-stock-{RECIPE[:12]}-amd64"),
+        ("plat-stock-arm64", RECIPE, "arm64", f"plat-stock-arm64-{RECIPE[:12]}"),
+        ("amd64", "", "amd64", "amd64"),
+        ("amd64", RECIPE, "amd64", f"amd64-{RECIPE[:12]}"),
+        ("v1-linux_arm64", "", "arm64", "v1-linux_arm64"),
+        ("v1.x86_64", "", "amd64", "v1.x86_64"),
+        ("v1-x86-64", "", "amd64", "v1-x86-64"),
+        ("v1", "", "amd64", "v1-amd64"),
+        # Another's, or no word of its own.
+        ("v1-arm64", "", "amd64", "v1-arm64-amd64"),
+        ("notamd64", "", "amd64", "notamd64-amd64"),
+        (f"v1-{RECIPE[:12]}-amd64", RECIPE, "amd64", f"v1-{RECIPE[:12]}-amd64"),
+    ],
+)
+def test_a_tag_of_one_recipe_and_architecture_says_each_once(
+    tag: str, recipe: str, architecture: str, expected: str
+) -> None:
+    assert lone_tag(tag, recipe, architecture) == expected
+
+
+def test_by_digest_a_tag_of_the_callers_that_says_the_architecture_stays_as_it_is(plan: Plan) -> None:
+    choices = replace(ASKED, tag="team/x:amd64", asked=Asked())
+    done = push(plan, "FROM scratch\n", choices, "r.example/t", way=way(pushing(Result(1))), by_digest=True)
+    assert done.name == "r.example/t/team/x:amd64"
 
 
 class Archives(RecordingRunner):

@@ -395,6 +395,18 @@ def test_the_recipes_tag_of_another_index_stays() -> None:
     assert (len(done.names), done.kept) == (2, "")
 
 
+def test_a_target_with_the_recipes_hash_is_that_tag_alone_and_written_once() -> None:
+    hashed = Reference(NAME.repository, f"plat-stock-{RECIPE[:12]}")
+    registry = own().hold("r.example/t/toy:arm", TWO, ARM)
+    done = merge(hashed, (ONE, TWO), tools=at_once(registry))
+    assert done.names == (hashed.name,)
+    assert merge(hashed, (ONE, TWO), tools=at_once(registry)).names == (hashed.name,)
+    registry.hold(hashed.name, "sha256:old", ("amd64", "sha256:other", RECIPE))
+    with pytest.raises(BuildError, match="another image's, sha256:old: a tag with the recipe's hash is written once"):
+        merge(hashed, (ONE, TWO), tools=at_once(registry))
+    assert merge(hashed, (ONE, TWO), tools=at_once(registry), overwrite=True).names == (hashed.name,)
+
+
 def test_another_index_that_came_in_between_is_said() -> None:
     registry, own_name = own().hold("r.example/t/toy:arm", TWO, ARM), f"r.example/t/toy:plat-stock-{RECIPE[:12]}"
 
