@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from builder.engine.command import Choices
     from builder.engine.host import Engine
+    from builder.engine.push import Way
     from builder.engine.snapshot import Snapshot
     from builder.engine.state import BuildState
     from builder.plan.stage import Plan
@@ -110,7 +111,7 @@ def reproduce(
                 typer.echo(f"note: {note}", err=True)
             found = compared(engine, tag, against, plan=None)
         elif dry_run:
-            _foretell(settings, engine, tag, words, tuple(stage or ()))
+            _foretell(settings, engine, tag, words, tuple(stage or ()), builder=builder)
             return
         else:
             found = _again(settings, engine, tag, words, tuple(stage or ()), builder=builder, keep=keep)
@@ -174,7 +175,9 @@ def _again(
             engine.client.remove_image(second)
 
 
-def _foretell(settings: Settings, engine: Engine, tag: str, words: Words, stages: tuple[str, ...]) -> None:
+def _foretell(
+    settings: Settings, engine: Engine, tag: str, words: Words, stages: tuple[str, ...], *, builder: str
+) -> None:
     """Say what would be built, after the same looks that a build has before it.
 
     Raises:
@@ -182,7 +185,7 @@ def _foretell(settings: Settings, engine: Engine, tag: str, words: Words, stages
     """
     import shlex
 
-    from builder.cli.reproduceread import plan_of
+    from builder.cli.reproduceread import placed, plan_of
     from builder.engine.build import build_command
     from builder.engine.snapshot import read_dockerfile
 
@@ -191,6 +194,7 @@ def _foretell(settings: Settings, engine: Engine, tag: str, words: Words, stages
     _check_room(engine, tag)
     _say_bases(engine, kept)
     plan, choices = _again_choices(settings, plan, kept, words, second=_second_name(tag), stages=stages)
+    choices = placed(plan, choices, kept, _way(engine), builder=builder)
     for name in choices.again or tuple(kept.stages):
         typer.echo(name)
     typer.echo(f"\n{len(read_dockerfile(tag).splitlines())} lines of Dockerfile, of the image's record")
@@ -263,28 +267,34 @@ def _build(
     builder: str,
 ) -> None:
     from builder.cli.live import make_view
+    from builder.cli.reproduceread import placed
     from builder.cli.supply import supplied
     from builder.engine.build import build
     from builder.engine.buildlock import alone_with
-    from builder.engine.delivery import Delivery, prepared
-    from builder.engine.process import SystemRunner
-    from builder.engine.push import Way
 
     plan, choices = _again_choices(settings, plan, kept, words, second=second, stages=stages)
     words = replace(words, until=choices.until, tag=second)
-    runner = SystemRunner()
+    way = _way(engine)
     alone = alone_with(second, lambda: typer.echo(f"another drivebuild is building {second}; waiting", err=True))
-    with alone, supplied(settings, plan, wanted_of(choices, words), engine=engine, runner=runner) as supply:
-        way = Way(runner=runner, engine=engine, say=lambda line: typer.echo(line, err=True))
-        given, _ = prepared(plan, supplied_with(choices, supply), Delivery(builder=builder), way=way)
+    with alone, supplied(settings, plan, wanted_of(choices, words), engine=engine, runner=way.runner) as supply:
+        given = placed(plan, supplied_with(choices, supply), kept, way, builder=builder)
+        if given.builder and given.elsewhere:
+            typer.echo(f"note: built again on builder {given.builder.name}", err=True)
         # With --json there is one document on standard output, and nothing else.
         view = None if words.progress == "json" else make_view(words.progress)
         observe = view.update if view else _unseen
         try:
-            build(plan, dockerfile, given, runner=runner, engine=engine, observe=observe)
+            build(plan, dockerfile, given, runner=way.runner, engine=engine, observe=observe)
         finally:
             if view:
                 view.close()
+
+
+def _way(engine: Engine) -> Way:
+    from builder.engine.process import SystemRunner
+    from builder.engine.push import Way
+
+    return Way(runner=SystemRunner(), engine=engine, say=lambda line: typer.echo(line, err=True))
 
 
 def _again_choices(

@@ -1,4 +1,4 @@
-"""What `reproduce` reads: images of the engine, and archives, with the stage and instruction of each layer."""
+"""What `reproduce` reads, images of the engine and archives, with the stage of each layer; and where it builds."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from builder.errors import BuildError
 
 if TYPE_CHECKING:
     from builder.cli.main import Settings
+    from builder.engine.command import Choices
     from builder.engine.host import Engine
+    from builder.engine.push import Way
     from builder.engine.snapshot import Snapshot
     from builder.plan.stage import Plan
     from builder.reproduce.compare import Comparison, Side
     from builder.reproduce.read import Source
 
-__all__ = ["compared", "plan_of", "recipes_apart", "side_of", "source_of"]
+__all__ = ["compared", "placed", "plan_of", "recipes_apart", "side_of", "source_of"]
 
 
 def compared(engine: Engine, first: str, second: str, *, plan: Plan | None) -> Comparison:
@@ -114,3 +116,22 @@ def plan_of(settings: Settings, kept: Snapshot, machine: str) -> Plan:
     if CROSS_BASE not in kept.stages:
         return plan
     return cross_built(settings.catalog(), plan, target=target, machine=known_architecture(machine))
+
+
+def placed(plan: Plan, choices: Choices, kept: Snapshot, way: Way, *, builder: str) -> Choices:
+    """Return the choices with the builder, and for the image's own architecture, whatever the builder's is.
+
+    Raises:
+        UsageError: there is no such builder.
+        BuildError: it does not answer, cannot run programs of that architecture, or cannot be handed the base.
+    """
+    from builder.engine.delivery import Delivery, prepared
+    from builder.engine.foreign import check_emulation
+
+    found = replace(choices, builder=way.builder(builder))
+    machine = found.machine(way.engine.facts())
+    if kept.architecture and machine not in ("", kept.architecture):
+        target = known_architecture(kept.architecture)
+        check_emulation(target, found.builder, way.runner)
+        choices = replace(choices, target=target)
+    return prepared(plan, choices, Delivery(builder=builder), way=way)[0]

@@ -23,7 +23,7 @@ from builder.engine.builders import find_builder
 from builder.engine.delivery import Delivered, Delivery, deliver, prepared
 from builder.engine.host import Engine, connect
 from builder.engine.manifests import Tools
-from builder.engine.process import SystemRunner
+from builder.engine.process import Result, SystemRunner
 from builder.engine.promote import promote
 from builder.engine.push import Way
 from builder.engine.record import BuildRecord
@@ -288,6 +288,50 @@ def test_the_command_itself(farm: Farm, engine: Engine, tmp_path: Path, tag: str
 
 def kept_digest(path: Path) -> str:
     return str(json.loads(path.read_bytes())["digest"])
+
+
+@pytest.mark.parametrize("built", [(), ("--builder", "farm")], ids=["built here", "built there"])
+def test_an_image_is_built_again_there(
+    farm: Farm, engine: Engine, tmp_path: Path, tag: str, built: tuple[str, ...]
+) -> None:
+    here = {"PYTHONPATH": str(Path(__file__).parents[2]), "XDG_STATE_HOME": str(tmp_path / "state")}
+
+    def drivebuild(*words: str) -> Result:
+        return farm.runner.run((sys.executable, "-m", "builder", *words), env=here)
+
+    words = ("--platform", "debian-12-cpu", "--until", "tools", "--tag", tag)
+    done = drivebuild("image", "streampetr", *words, *built, "--progress", "json")
+    assert done.code == 0, done.complaint
+    told = drivebuild("reproduce", tag, "--dry-run", "--builder", "farm")
+    assert told.code == 0, told.complaint
+    assert told.text.splitlines()[-1].startswith("$ docker buildx build --progress=rawjson --builder farm --load ")
+    before = records(farm)
+    again = drivebuild("reproduce", tag, "--builder", "farm", "--json")
+    assert again.code == 0, again.complaint
+    found = json.loads(again.text)
+    assert (found["images"], found["same"], len(found["layers"])) == ([tag, f"{tag}-reproduced"], True, 3)
+    assert all(layer["same_content"] for layer in found["layers"])
+    assert "built again on builder farm" in again.complaint
+    assert records(farm) - before, "it has built something"
+    assert engine.image(f"{tag}-reproduced") is None
+    for more in ((), ("--dry-run",)):
+        wrong = drivebuild("reproduce", tag, "--builder", "fram", *more)
+        assert (wrong.code, "there is no builder 'fram'" in wrong.complaint) == (2, True)
+    farm.kill_engine()
+    try:
+        silent = drivebuild("reproduce", tag, "--builder", "farm")
+    finally:
+        farm.start_engine()
+    assert silent.code == 6
+    assert "builder farm: no BuildKit answers at tcp://" in silent.complaint
+    assert engine.image(f"{tag}-reproduced") is None
+
+
+def records(farm: Farm) -> frozenset[str]:
+    """Return the records of the cache there."""
+    said = farm.runner.run(("docker", "buildx", "du", "--builder", "farm", "--verbose"))
+    assert said.code == 0, said.complaint
+    return frozenset(re.findall(r"^ID:\s+(\S+)$", said.text, re.MULTILINE))
 
 
 # --- from CI ---------------------------------------------------------------------------------------

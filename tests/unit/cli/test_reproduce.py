@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
+from support.engine import FakeEngine, stage, toy_plan
+from support.runner import RecordingRunner
 
 from builder.cli.building import Words
 from builder.cli.main import Settings
 from builder.cli.reproduce import _again_choices, with_dependants
-from builder.cli.reproduceread import plan_of
-from builder.engine.command import build_command
+from builder.cli.reproduceread import placed, plan_of
+from builder.engine.command import Choices, build_command
+from builder.engine.process import Result
+from builder.engine.push import Way
 from builder.engine.snapshot import KeptStage, Snapshot
-from builder.errors import UsageError
+from builder.errors import BuildError, UsageError
 
 WORDS = Words(
     until="",
@@ -80,6 +86,36 @@ def test_an_image_for_another_architecture_is_built_for_it_again() -> None:
     assert plan.tag == kept.tag
     words = build_command(plan, choices, folder=Path("folder"))
     assert words[words.index("--platform") + 1] == "linux/arm64"
+
+
+@pytest.mark.parametrize(
+    ("image", "builder", "asked"),
+    [
+        ("x86_64", "linux/amd64", ""),
+        ("x86_64", "linux/arm64, linux/amd64", "x86_64"),
+        ("aarch64", "linux/arm64", ""),
+        ("aarch64", "linux/amd64, linux/arm64", "aarch64"),
+        ("", "linux/arm64", ""),
+    ],
+)
+def test_a_builder_of_another_architecture_builds_for_the_images(image: str, builder: str, asked: str) -> None:
+    assert given(image, builder).target == asked
+
+
+def test_a_builder_that_cannot_run_the_images_programs_is_refused() -> None:
+    with pytest.raises(BuildError, match="builder far cannot run programs for x86_64"):
+        given("x86_64", "linux/arm64")
+
+
+def given(image: str, platforms: str) -> Choices:
+    """Return the choices for an image of an architecture, on a builder elsewhere of these platforms."""
+    node = f"Name: far0\nEndpoint: tcp://far:1\nStatus: running\nPlatforms: {platforms}\n"
+    said = f"Name: far\nDriver: remote\n\nNodes:\n{node}"
+    runner = RecordingRunner(answers={("docker", "buildx", "inspect"): Result(0, said.encode(), b"")})
+    way = Way(runner=runner, engine=cast("Any", FakeEngine()))
+    return placed(
+        toy_plan(stage("image")), Choices(), cast("Any", SimpleNamespace(architecture=image)), way, builder="far"
+    )
 
 
 def test_a_stage_brings_all_that_need_it() -> None:
