@@ -1,12 +1,13 @@
 """One recipe, two architectures: arm64 cross-compiled and emulated, amd64 natively, one name for both in a registry.
 
-    python benchmarks/arm64.py [--until STAGE] [--cached ARCH]… [--json FILE]
+    python benchmarks/arm64.py [--lto] [--until STAGE] [--cached ARCH]… [--json FILE]
 
 The recipe is arm64/recipes: PyTorch, OpenCV and einops from wheels, Python and tcmalloc from source, a small tree.
 drivebuild does it as a user would: `image --arch aarch64`, `image`, `verify` of both, `merge`; the registry is the
 distribution's docker-registry, on loopback. Then both are read back from it by the name that they share, and the script
 runs in each. Every stage runs again (`--no-cache`) but for an architecture that is `--cached`: what a stage took there
-when it last ran is then taken from drivebuild's own records, by its digest.
+when it last ran is then taken from drivebuild's own records, by its digest. With `--lto` the interpreter is optimised:
+cross-compiled twice, and run in between under emulation for its profile.
 
 It is an x86_64 machine's benchmark; it needs qemu-user-static (registered), docker-registry and git.
 """
@@ -47,7 +48,12 @@ ACCEPTED = ", ".join(
         *("docker.distribution.manifest.list.v2", "docker.distribution.manifest.v2"),
     )
 )
-CROSSED = {"python-stock": ("python-stock-cross", "python-stock"), "tcmalloc": ("tcmalloc-cross", "tcmalloc")}
+LTO = tuple(f"python-lto{part}" for part in ("-instrumented", "-trained", "-cross", ""))
+CROSSED = {
+    "python-stock": ("python-stock-cross", "python-stock"),
+    "python-lto": LTO,
+    "tcmalloc": ("tcmalloc-cross", "tcmalloc"),
+}
 
 
 def tree(folder: Path) -> Path:
@@ -126,7 +132,8 @@ def built(
     # What `verify` asks of a whole image is about models that train: configurations, links to data.
     until = words[words.index("--until") + 1] if "--until" in words else "env"
     if until == "env":
-        seconds["verify"] = drivebuild("verify", "small", *other, "--until", until, "--tag", tag)
+        lto = ("--lto",) if "--lto" in words else ()
+        seconds["verify"] = drivebuild("verify", "small", *lto, *other, "--until", until, "--tag", tag)
     return record, json.loads(told.read_text(encoding="utf-8")), seconds
 
 
@@ -212,6 +219,7 @@ def _states(record: BuildRecord) -> dict[str, int]:
 def main() -> None:
     """Build both, join them, read them back, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--lto", action="store_true")
     parser.add_argument("--until", default="")
     parser.add_argument("--cached", action="append", default=[], choices=tuple(TARGETS))
     parser.add_argument("--json", type=Path)
@@ -221,6 +229,7 @@ def main() -> None:
         folder = Path(place)
         words: tuple[str, ...] = ("--source", f"small={tree(folder / 'small')}")
         words += ("--until", given.until) if given.until else ()
+        words += ("--lto",) if given.lto else ()
         found, seconds = {}, {}
         pushed: list[Mapping[str, str]] = []
         for arch in ("aarch64", "x86_64"):
@@ -230,7 +239,7 @@ def main() -> None:
         digests = tuple(told["digest"] for told in pushed)
         # An engine without containerd's store needs a tag to push by, one for each architecture.
         repository, _, image = pushed[0]["name"].rpartition("/")
-        shared = f"{repository}/{image.partition(':')[0]}:debian-12-cpu-small-stock"
+        shared = f"{repository}/{image.partition(':')[0]}:debian-12-cpu-small-{'lto' if given.lto else 'stock'}"
         # A cross compile is other text, so it is another recipe's hash.
         seconds["merge"] = {"merge": drivebuild("merge", shared, *digests, "--any-recipe")}
         back = read_back(shared)

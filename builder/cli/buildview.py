@@ -85,7 +85,7 @@ def _foretold_seconds(plan: Plan, choices: Choices, forecast: Forecast, name: st
     """Return what a stage took when it last ran; emulated for the first time, what its native time lets expect."""
     from builder.engine.foreign import SLOWER
     from builder.engine.timings import ran_on
-    from builder.plan.cross import CROSS_BASE
+    from builder.plan.cross import at_full_speed
 
     digest, platform = choices.asked.digests.get(name, ""), plan.platform.name
     where = ran_on(forecast.architecture, forecast.machine)
@@ -93,9 +93,7 @@ def _foretold_seconds(plan: Plan, choices: Choices, forecast: Forecast, name: st
     if known is not None or not forecast.machine:
         return known
     native = timings.seconds(digest, platform=platform, stage=name, architecture=forecast.machine)
-    # A stage of the builder's own processor, or one that only takes what such a stage has made.
-    crossed = CROSS_BASE in plan.closure(name)[:-1] and plan.needs(name)[0] in (CROSS_BASE, "base")
-    return native if native is None or crossed else native * SLOWER
+    return native if native is None or at_full_speed(plan, name) else native * SLOWER
 
 
 def print_forecast(plan: Plan, choices: Choices, forecast: Forecast, *, as_json: bool) -> None:

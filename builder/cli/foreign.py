@@ -115,6 +115,8 @@ def _announce(target: str, machine: str, report: CrossReport) -> None:
     )
     if report.crossed:
         typer.echo(f"cross-compiled at full speed: {', '.join(report.crossed)}")
+    for stage, minutes in report.trained.items():
+        typer.echo(f"run under emulation for its profile, compiled at full speed: {stage}: about {minutes} minutes")
     for stage, reason in report.emulated.items():
         typer.echo(f"compiled under emulation: {stage}: {reason}")
     if report.reason and report.emulated:

@@ -550,12 +550,15 @@ def planned(files: dict[str, Any]) -> tuple[Catalog, tuple[Plan, ...]]:
     locked = f"{LOCKED}\nold==1.0 --hash=sha256:{'c' * 64} # Old-1.0+!_.tar.gz\n"
     locks = {f"plat/toy.{machine}.txt": locked for machine in ("x86_64", "aarch64")}
     catalog = with_locks(load(texts({path: json.dumps(data) for path, data in files.items()}), locks))
-    stand = make_plan(catalog, "toy", platform="stand", pinned={"own": "d" * 40})
+    stand, crossed = (
+        make_plan(catalog, "toy", platform="stand", variant=variant, pinned={"own": "d" * 40})
+        for variant in ("stock", "lto")
+    )
     return catalog, (
         make_plan(catalog, "toy", variant="lto"),
         stand,
         make_plan(catalog, "toy", variant="pgo"),
-        cross_built(catalog, stand, target="aarch64", machine="x86_64"),
+        cross_built(catalog, crossed, target="aarch64", machine="x86_64"),
     )
 
 

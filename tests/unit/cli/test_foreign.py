@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from support.cli import drivebuild, recorded_builds, refused
 from support.engine import FakeEngine
@@ -11,7 +14,10 @@ from builder.engine.build import Choices
 from builder.engine.process import Result
 from builder.plan.stage import Plan
 
+ROOT = Path(__file__).resolve().parents[3]
 FLASHOCC = ("image", "flashocc", "--platform", "cann-8.1.rc1")
+SMALL = ("--recipes", str(ROOT / "benchmarks" / "arm64" / "recipes"), "image", "small")
+"""Of a platform that has cross compilers and both architectures."""
 INSPECT = ("docker", "buildx", "inspect")
 EMULATES = b"Name: default\nDriver: docker\nNodes:\nName: default\nStatus: running\nPlatforms: linux/amd64, linux/arm64"
 
@@ -42,6 +48,27 @@ def test_what_emulation_costs_is_said_before(word: str, builds: list[tuple[Plan,
     assert "compiled under emulation: mmcv: " in done.stdout
     assert "nothing is cross-compiled: no cross compiler of openEuler" in done.stdout
     assert "--arch aarch64" in choices.retry
+
+
+def test_a_profile_that_is_taken_under_emulation_is_said_before(builds: list[tuple[Plan, Choices]]) -> None:
+    said = drivebuild(*SMALL, "--lto", "--arch", "aarch64")
+    refused(said, 6)
+    assert "cross-compiled at full speed: python-stock, python-lto, tcmalloc\n" in said.stdout
+    line = next(line for line in said.stdout.splitlines() if "python-lto-trained" in line)
+    assert re.search(r"^run under emulation .* about \d+ minutes$", line)
+    assert "compiled under emulation" not in said.stdout
+    assert "python-lto-trained" in builds[0][0].names
+
+
+def test_without_cross_compilers_the_optimised_python_is_emulated_as_a_whole(
+    builds: list[tuple[Plan, Choices]],
+) -> None:
+    said = drivebuild(*SMALL, "--lto", "--arch", "aarch64", "--no-cross")
+    refused(said, 6)
+    assert "compiled under emulation: python-lto: " in said.stdout
+    assert "nothing is cross-compiled: it was not asked for" in said.stdout
+    assert "run under emulation" not in said.stdout
+    assert not [name for name in builds[0][0].names if name.startswith("python-lto-")]
 
 
 def test_json_has_no_prose(builds: list[tuple[Plan, Choices]]) -> None:

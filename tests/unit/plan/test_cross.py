@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from builder.plan.cross import CROSS_BASE, cross_built, cross_report, machine_image
+from builder.plan.cross import CROSS_BASE, at_full_speed, cross_built, cross_report, machine_image
 from builder.plan.make import make_plan
 from builder.plan.stage import Plan, StageSpec
 from builder.recipe.types import Architecture, Catalog
@@ -24,6 +24,12 @@ def crossed(catalog: Catalog, plan: Plan, target: Architecture = "aarch64") -> P
     return cross_built(catalog, plan, target=target, machine=machine)
 
 
+def by_clang(catalog: Catalog) -> Plan:
+    """Return a plan whose optimised Python is compiled with Clang."""
+    options = {"tcmalloc": "source-package"}
+    return make_plan(catalog, "streampetr", platform=CPU, variant="lto", options=options, toolchain="clang-debian-12")
+
+
 def stage(plan: Plan, name: str) -> StageSpec:
     return next(stage for stage in plan.stages if stage.name == name)
 
@@ -36,12 +42,13 @@ def both(catalog: Catalog) -> Plan:
 
 def test_python_and_tcmalloc_are_compiled_on_the_builders_own_processor(catalog: Catalog, both: Plan) -> None:
     plan = crossed(catalog, both)
-    for name in ("python-stock", "tcmalloc"):
+    for name, base in (("python-stock", "cross-python"), ("tcmalloc", CROSS_BASE)):
         makes = stage(plan, f"{name}-cross")
-        assert makes.base == CROSS_BASE
+        assert makes.base == base
         assert makes.inputs["triplet"] == "aarch64-linux-gnu"
         # What is checked is checked on the processor it is for, with what an image has and no more.
         assert plan.needs(name) == ("base", makes.name)
+    assert stage(plan, "cross-python").base == CROSS_BASE
     base = stage(plan, CROSS_BASE)
     assert base.base == machine_image(plan.platform) == "localhost/drivebuild/base:debian-12-build-machine"
     assert "g++-aarch64-linux-gnu" in base.inputs["packages"]
@@ -50,15 +57,19 @@ def test_python_and_tcmalloc_are_compiled_on_the_builders_own_processor(catalog:
 def test_it_goes_the_other_way_round_too(catalog: Catalog, both: Plan, templates: dict[str, str]) -> None:
     plan = crossed(catalog, both, "x86_64")
     assert "g++-x86-64-linux-gnu" in stage(plan, CROSS_BASE).inputs["packages"]
-    text = render_stage(stage(plan, "python-stock-cross"), templates)
-    assert "--host=x86_64-pc-linux-gnu" in text
+    assert "--host=x86_64-pc-linux-gnu" in render_stage(stage(plan, "python-stock-cross"), templates)
+    text = render_stage(stage(plan, "cross-python"), templates)
     assert "dpkg --add-architecture amd64" in text
     assert "libssl-dev:amd64" in text
 
 
-def test_every_stage_stands_after_what_it_needs_and_only_two_are_new(catalog: Catalog, both: Plan) -> None:
+@pytest.mark.parametrize("variant", ["stock", "lto"])
+def test_every_stage_stands_after_what_it_needs_and_few_are_new(catalog: Catalog, variant: str) -> None:
+    both = native(catalog, variant, tcmalloc="source-package")
     plan = crossed(catalog, both)
-    assert set(plan.names) - set(both.names) == {CROSS_BASE, "python-stock-cross", "tcmalloc-cross"}
+    lto = {f"python-lto-{name}" for name in ("instrumented", "trained", "cross")} if variant == "lto" else set()
+    new = {CROSS_BASE, "cross-python", "python-stock-cross", "tcmalloc-cross", *lto}
+    assert set(plan.names) - set(both.names) == new
     assert set(both.names) <= set(plan.names)
     for name in plan.names:
         assert all(plan.names.index(need) < plan.names.index(name) for need in plan.needs(name))
@@ -66,11 +77,16 @@ def test_every_stage_stands_after_what_it_needs_and_only_two_are_new(catalog: Ca
     assert (plan.tag, plan.dockerfile, plan.arguments) == (both.tag, both.dockerfile, both.arguments)
 
 
-def test_sources_of_the_distribution_are_fetched_without_emulation(catalog: Catalog, both: Plan) -> None:
-    plan = crossed(catalog, both)
+@pytest.mark.parametrize("variant", ["stock", "lto"])
+def test_sources_of_the_distribution_are_fetched_without_emulation(catalog: Catalog, variant: str) -> None:
+    plan = crossed(catalog, native(catalog, variant, tcmalloc="source-package"))
     assert stage(plan, "src-python-3.11.2-debian").base == CROSS_BASE
-    # lto's Python is compiled from the same archive, under emulation: its stage stays where it was.
-    plan = crossed(catalog, native(catalog, "lto", tcmalloc="source-package"))
+    assert stage(plan, "src-gperftools-2.16-debian").base == CROSS_BASE
+
+
+def test_a_source_that_an_emulated_compile_wants_too_stays_where_it_was(catalog: Catalog) -> None:
+    """Clang's Python is compiled from the same archive, under emulation."""
+    plan = crossed(catalog, by_clang(catalog))
     assert stage(plan, "src-python-3.11.2-debian").base == "base"
     assert stage(plan, "src-gperftools-2.16-debian").base == CROSS_BASE
 
@@ -119,12 +135,56 @@ def test_a_system_without_cross_compilers_says_so(catalog: Catalog, platform: st
 def test_what_is_emulated_says_why(catalog: Catalog) -> None:
     plan = crossed(catalog, native(catalog, "lto", tcmalloc="source-package"))
     report = cross_report(catalog, plan, target="aarch64", machine="x86_64")
-    assert report.crossed == ("python-stock", "tcmalloc")
+    assert report.crossed == ("python-stock", "python-lto", "tcmalloc")
     assert report.reason == ""
-    assert report.emulated["python-lto"] == "its profile is taken by running it"
     assert "PyTorch" in report.emulated["mmcv"]
-    # What takes the files of a cross compile compiles nothing; nor does a wheel of Python files.
-    assert not {"python-stock", "tcmalloc", "mmdet"} & set(report.emulated)
+    # What takes the files of a cross compile compiles nothing; nor do wheels of Python files, or a run for a profile.
+    assert set(report.trained) == {"python-lto-trained"}
+    assert report.trained["python-lto-trained"] > 0
+    assert not {"python-stock", "python-lto", "python-lto-trained", "tcmalloc", "mmdet"} & set(report.emulated)
+
+
+def test_a_compiler_that_has_no_cross_compiler_says_so(catalog: Catalog) -> None:
+    report = cross_report(catalog, crossed(catalog, by_clang(catalog)), target="aarch64", machine="x86_64")
+    assert report.crossed == ("python-stock", "tcmalloc")
+    assert "not the distribution's" in report.emulated["python-lto"]
+    assert report.trained == {}
+
+
+def test_only_the_run_that_takes_the_profile_is_emulated(catalog: Catalog, templates: dict[str, str]) -> None:
+    plan = crossed(catalog, native(catalog, "lto"))
+    texts = {name: render_stage(stage(plan, name), templates) for name in plan.names if name.startswith("python-lto")}
+    names = ["python-lto-instrumented", "python-lto-trained", "python-lto-cross", "python-lto"]
+    assert list(texts) == names
+    # What runs at full speed stands on the builder's own processor, or takes what was made there.
+    full = {name: at_full_speed(plan, name) for name in (*names, "cross-python", "python-stock", "base", "torch")}
+    assert [name for name, quick in full.items() if not quick] == ["python-lto-trained", "base", "torch"]
+    # The counters go from one to the other, at the path at which they were compiled in.
+    _, trained, final, taken = texts.values()
+    assert "from=python-lto-instrumented,source=/src/python,target=/src/python,rw" in trained
+    assert "from=python-lto-trained,source=/profile,target=/profile" in final
+    assert stage(plan, "python-lto-cross").base == "python-lto-instrumented"
+    compilers = [name for name, text in texts.items() if "make -j" in text]
+    assert compilers == ["python-lto-instrumented", "python-lto-cross"]
+    # Whether it was done is looked for in what was made, on the processor it is for.
+    assert "lto_priv" in taken
+    assert "lto_priv" not in render_stage(stage(plan, "python-stock"), templates)
+
+
+def test_an_optimised_cross_compile_does_what_a_native_one_does(catalog: Catalog, templates: dict[str, str]) -> None:
+    """Configuration, training and checks are the same text: a change to one is a change to both."""
+    before = native(catalog, "lto")
+    after = crossed(catalog, before)
+    own = render_stage(stage(before, "python-lto"), templates)
+    names = [name for name in after.names if name.startswith("python-lto")]
+    cross = "\n".join(render_stage(stage(after, name), templates) for name in names)
+    for line in (
+        *("--enable-optimizations", "--with-lto", "LINKCC='gcc -no-pie'", "CFLAGS_NODIST=-frecord-gcc-switches"),
+        *("_posixshmem _multiprocessing", "s/$/ -fno-pie/", "-flto=auto", "profile-gen-stamp > /tmp/make.log"),
+        *("ARG PYTHON_PROFILE_TASK=", "-E /python_training.py 200", "Tests result: SUCCESS"),
+        *("Wcoverage-mismatch", "Wmissing-profile", "importing it failed", ".gcda' | wc -l)\" -ge 100"),
+    ):
+        assert own.count(line) == cross.count(line) > 0, line
 
 
 def test_what_was_not_asked_for_is_told_from_what_cannot_be(catalog: Catalog, both: Plan) -> None:

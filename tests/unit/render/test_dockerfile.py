@@ -54,7 +54,8 @@ def test_each_template_asks_for_what_its_stages_give_and_for_nothing_else(
         if name.startswith("stages/")
     }
     used = set()
-    other = make_plan(catalog, "streampetr", platform="debian-12-cpu", options={"tcmalloc": "source-package"})
+    compiled = {"tcmalloc": "source-package"}
+    other = make_plan(catalog, "streampetr", platform="debian-12-cpu", variant="lto", options=compiled)
     for plan in (*plans, cross_built(catalog, other, target="aarch64", machine="x86_64")):
         for stage in plan.stages:
             name = f"stages/{stage.template}.j2"
