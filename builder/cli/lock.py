@@ -66,8 +66,9 @@ def lock(
     """Resolve Python dependencies with uv to versions and hashes, for every platform and architecture.
 
     Of sources, weights and base images whose checksum nobody publishes, record what is seen first; a later difference
-    is an error. A lock names no index: uv and pip use the ones they are configured for. The locks of your own recipes
-    are written to the last folder given with --recipes.
+    is an error. A lock names no index: uv and pip use the ones they are configured for. Nothing of a package runs on
+    this machine: a source archive that does not state what it needs is asked in a container. The locks of your own
+    recipes are written to the last folder given with --recipes.
     """
     settings: Settings = context.obj
     if update and "" in update:

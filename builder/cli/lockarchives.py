@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from builder.errors import BuildError
+from builder.engine.text import printable
 
 if TYPE_CHECKING:
     from builder.cli.main import Settings
     from builder.source.archives import Archives
 
 __all__ = ["archives"]
+
+PLATFORM = "debian-12-cpu"
 
 
 def archives(settings: Settings, environment: Mapping[str, str], newest: date | None) -> Archives:
@@ -34,7 +36,7 @@ def archives(settings: Settings, environment: Mapping[str, str], newest: date | 
         box=_Box(settings),
         network=settings.network(),
         newest=no_newer(newest),
-        say=lambda text: typer.echo(f"          {text}", err=True),
+        say=lambda text: typer.echo(f"          {printable(text)}", err=True),
     )
 
 
@@ -54,7 +56,9 @@ class _Box:
 
 
 def _image(settings: Settings) -> str:
-    """Return a base image with a Python: the one that needs no registry, made where it is missing.
+    """Return a base image with a Python: the shipped one that needs no registry, made where it is missing.
+
+    What the recipes at hand call a base is not asked: they may be a stranger's.
 
     Raises:
         BuildError: when there is no engine, or it cannot be made.
@@ -63,11 +67,9 @@ def _image(settings: Settings) -> str:
     from builder.engine.base import ensure_base
     from builder.engine.host import connect
     from builder.engine.process import SystemRunner
+    from builder.source.catalog import read_catalog
 
-    bases = (platform for platform in settings.catalog().platforms.values() if platform.base.bootstrap)
-    platform = next(bases, None)
-    if platform is None:
-        raise BuildError("no platform has a base image that drivebuild makes")
+    platform = read_catalog().platforms[PLATFORM]
     say: Callable[[str], None] = Say(quiet=False)
     mirror = settings.network().mirror_of(platform.system)
     ensure_base(platform, engine=connect(), runner=SystemRunner(), say=say, mirror=mirror)
