@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import queue
 import re
+import sys
 import threading
 import time
 from collections.abc import Iterable, Mapping
@@ -109,7 +110,9 @@ class _Asker:
         more = {"UV_HTTP_RETRIES": "0", "UV_HTTP_TIMEOUT": f"{CONNECT:.0f}", "UV_NO_PROGRESS": "1"}
         if self.network.index:
             more["UV_DEFAULT_INDEX"] = self.network.index
-        argv = (find_uv(), *words, "--python-version", question.python, "--no-python-downloads")
+        # Without a word uv runs the Python of a .venv in the folder one stands in, whosever that is.
+        own = ("--python", sys.executable, "--no-python-downloads")
+        argv = (find_uv(), *words, *own, "--python-version", question.python)
         return self._tool(argv, more, stdin=f"{question.address}\n".encode())
 
     def _registry(self, image: str) -> tuple[bool, str]:

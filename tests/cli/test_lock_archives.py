@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,9 @@ from builder.source.archives import Archives
 from builder.source.index import archive_of
 from builder.source.lock import find_uv, resolve
 from builder.source.network import Network
+from builder.source.probe import ask_all
 from builder.source.unbuilt import check_holds, held_words, refused
+from builder.source.wishes import Question
 
 WANTED = LockInput(
     path="plat/toy.x86_64.txt",
@@ -107,6 +110,30 @@ def test_as_uv_runs_by_itself_the_archive_does_leave_a_trace(shelf: Shelf, ran: 
     code, _ = run((find_uv(), "pip", "compile", str(tmp_path / "requirements.in"), "--no-config"))
     assert code != 0
     assert ran.exists()
+
+
+def test_settings_and_the_interpreter_of_the_folder_one_stands_in_are_not_used(
+    shelf: Shelf, ran: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stranger's folder: uv by itself runs the Python of a .venv there, to ask it what it is."""
+    folder = tmp_path / "theirs"
+    (folder / ".venv/bin").mkdir(parents=True)
+    python = folder / ".venv/bin/python"
+    python.write_text(f'#!/bin/sh\n>{ran}\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    (folder / ".venv/pyvenv.cfg").write_text("home = /usr/bin\n")
+    (folder / "uv.toml").write_text('index-url = "http://127.0.0.1:9/simple"\n')
+    (folder / "pyproject.toml").write_text('[tool.uv]\nconstraint-dependencies = ["evil<1"]\n')
+    shelf.put("evil-1.0-py3-none-any.whl", wheel("evil", "1.0"))
+    monkeypatch.chdir(folder)
+    assert resolve(WANTED, run, says().stated)[0].startswith("evil==1.0 ")
+    question = Question(kind="index", host="", address="evil", python="3.11")
+    (answer,) = ask_all((question,), Network(), SystemRunner()).values()
+    assert answer.good, answer.text
+    assert not ran.exists()
+    (folder / "requirements.in").write_text("evil\n")
+    run((find_uv(), "pip", "compile", "requirements.in", "--no-config"))
+    assert ran.exists(), "so the test can tell"
 
 
 def test_a_wheel_is_asked_by_nobody(shelf: Shelf) -> None:
