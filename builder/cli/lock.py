@@ -208,7 +208,7 @@ def _solver(settings: Settings, newest: date | None) -> Solver:
         done = SystemRunner().run(argv, env=environment)
         return done.code, f"{done.text}\n{done.complaint}"
 
-    return lambda item: resolve(item, run, known.stated, newest=newest)
+    return lambda item: resolve(item, run, known, newest=newest)
 
 
 def _environment(settings: Settings) -> dict[str, str]:

@@ -62,6 +62,7 @@ class Archives:
         # Where the index says that a file is, it may be asked for.
         self._network = replace(network, upstream=True)
         self._found: dict[tuple[str, str], Stated] = {}
+        self._stopped: dict[tuple[str, str], dict[tuple[str, str], Stated]] = {}
         self._lock = threading.Lock()
 
     def stated(self, name: str, version: str, python: str, architecture: str) -> Stated:
@@ -80,7 +81,14 @@ class Archives:
                     why += f" does not say what it needs unless a program of it runs: {error.message}"
                     hint = f"{error.hint}; or pin a version that has a wheel" if error.hint else ""
                     raise SourceError(why, hint=hint or "pin a version that has a wheel") from error
-            return self._found[key]
+            there = self._stopped.setdefault((python, architecture), {})
+            there[name, version] = replace(self._found[key], name=name)
+            return there[name, version]
+
+    def known(self, python: str, architecture: str) -> tuple[Stated, ...]:
+        """Return what was asked for that Python and architecture: there none of it has a wheel."""
+        with self._lock:
+            return tuple(self._stopped.get((python, architecture), {}).values())
 
     def _asked(self, name: str, version: str, python: str, architecture: str) -> Stated:
         with TemporaryDirectory(prefix="drivebuild-archive-") as folder:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import date, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Protocol
 
 from packaging.version import Version
 
@@ -23,10 +24,20 @@ __all__ = ["changes", "find_uv", "lock_text", "no_newer", "only_back", "resolve"
 
 Run = Callable[[tuple[str, ...]], tuple[int, str]]
 """Runs a command and returns its exit status and its output; builder/engine/process.py has it."""
-Asked = Callable[[str, str, str, str], Stated]
-"""Says what the source archive of a package and version needs, for a Python and an architecture; `Archives.stated`."""
 MOST_ARCHIVES = 100
-"""Of one lock."""
+"""Questions for one lock."""
+
+
+class Asked(Protocol):
+    """Source archives and what they need; builder/source/archives.py has it."""
+
+    def stated(self, name: str, version: str, python: str, architecture: str) -> Stated:
+        """Return what an archive needs that has no wheel there."""
+        ...
+
+    def known(self, python: str, architecture: str) -> tuple[Stated, ...]:
+        """Return what was asked for that Python and architecture: there uv would stop at it again."""
+        ...
 
 
 def find_uv() -> str:
@@ -62,7 +73,8 @@ def resolve(wanted: LockInput, run: Run, asked: Asked, *, newest: date | None = 
 
 def _solve(command: tuple[str, ...], wanted: LockInput, run: Run, asked: Asked) -> None:
     """Let uv write the lock; whatever it stops at for having to build it is asked elsewhere."""
-    stated: dict[tuple[str, str], Stated] = {}
+    stated = {(item.name, item.version): item for item in asked.known(wanted.python, wanted.architecture)}
+    most = len(stated) + MOST_ARCHIVES
     file = Path(command[command.index("--output-file") + 1]).with_name("uv.toml")
     while True:
         # Of uv's configuration files, only one of ours is read.
@@ -71,11 +83,11 @@ def _solve(command: tuple[str, ...], wanted: LockInput, run: Run, asked: Asked) 
         if status == 0:
             return
         archive = refused(output)
-        if not archive or archive in stated or len(stated) == MOST_ARCHIVES:
+        if not archive or archive in stated or len(stated) == most:
             hint = "change a requirement or a pin of the model or the platform"
             hint += ", or take a later day" if "--exclude-newer" in command else ""
             raise SourceError(f"{wanted.path}: no solution\n{output.strip()}", hint=hint)
-        stated[archive] = asked(*archive, wanted.python, wanted.architecture)
+        stated[archive] = asked.stated(*archive, wanted.python, wanted.architecture)
 
 
 def _command(wanted: LockInput, base: Path, target: Path) -> tuple[str, ...]:

@@ -98,7 +98,7 @@ def test_a_newer_archive_is_locked_and_nothing_of_it_runs(shelf: Shelf, ran: Pat
     evil(shelf, ran, kind=kind)
     shelf.put("evil-1.0-py3-none-any.whl", wheel("evil", "1.0"))
     shelf.put("fine-1.0-py3-none-any.whl", wheel("fine", "1.0"))
-    lines = resolve(WANTED, run, says("fine>=1 ; python_version > '3'", "six ; extra == 'more'").stated)
+    lines = resolve(WANTED, run, says("fine>=1 ; python_version > '3'", "six ; extra == 'more'"))
     assert [line.partition(" --hash")[0] for line in lines] == ["evil==2.0", "fine==1.0"]
     assert lines[0].endswith(" # evil-2.0.tar.gz")
     assert not ran.exists()
@@ -126,7 +126,7 @@ def test_settings_and_the_interpreter_of_the_folder_one_stands_in_are_not_used(
     (folder / "pyproject.toml").write_text('[tool.uv]\nconstraint-dependencies = ["evil<1"]\n')
     shelf.put("evil-1.0-py3-none-any.whl", wheel("evil", "1.0"))
     monkeypatch.chdir(folder)
-    assert resolve(WANTED, run, says().stated)[0].startswith("evil==1.0 ")
+    assert resolve(WANTED, run, says())[0].startswith("evil==1.0 ")
     question = Question(kind="index", host="", address="evil", python="3.11")
     (answer,) = ask_all((question,), Network(), SystemRunner()).values()
     assert answer.good, answer.text
@@ -139,17 +139,17 @@ def test_settings_and_the_interpreter_of_the_folder_one_stands_in_are_not_used(
 def test_a_wheel_is_asked_by_nobody(shelf: Shelf) -> None:
     shelf.put("evil-1.0-py3-none-any.whl", wheel("evil", "1.0"))
 
-    def asked(*_: str) -> unbuilt.Stated:
+    def box(*_: object) -> Reply:
         raise AssertionError
 
-    assert resolve(WANTED, run, asked)[0].startswith("evil==1.0 --hash=sha256:")
+    assert resolve(WANTED, run, archives(box))[0].startswith("evil==1.0 --hash=sha256:")
 
 
 def test_one_archive_that_needs_another(shelf: Shelf, ran: Path) -> None:
     evil(shelf, ran)
     shelf.put("also-1.tar.gz", sdist("also", "1", setup_py=f"open({str(ran)!r}, 'w')"))
     texts = {"archive.tar.gz": iter((metadata("evil", "2.0", "also"), metadata("also", "1")))}
-    lines = resolve(WANTED, run, archives(lambda path, *_: {"metadata": next(texts[path.name])}).stated)
+    lines = resolve(WANTED, run, archives(lambda path, *_: {"metadata": next(texts[path.name])}))
     assert [line.rpartition(" # ")[2] for line in lines] == ["also-1.tar.gz", "evil-2.0.tar.gz"]
     assert not ran.exists()
 
@@ -169,7 +169,7 @@ def test_no_engine_is_one_error_that_names_the_package(shelf: Shelf, ran: Path) 
         raise BuildError("no engine answers", hint="start docker")
 
     with pytest.raises(SourceError) as caught:
-        resolve(WANTED, run, archives(box).stated)
+        resolve(WANTED, run, archives(box))
     assert "evil 2.0 has no wheel for Python 3.11 on x86_64, and its source archive" in caught.value.message
     assert caught.value.message.endswith("no engine answers")
     assert caught.value.hint == "start docker; or pin a version that has a wheel"
@@ -203,7 +203,7 @@ def test_what_an_archive_says_is_checked(shelf: Shelf, ran: Path, asked: Archive
     evil(shelf, ran)
     shelf.put("fine-1.0-py3-none-any.whl", wheel("fine", "1.0"))
     with pytest.raises(SourceError) as caught:
-        resolve(WANTED, run, asked.stated)
+        resolve(WANTED, run, asked)
     assert said in caught.value.message
     assert "evil 2.0 has no wheel" in caught.value.message
     assert not ran.exists()
@@ -217,7 +217,7 @@ def test_what_a_backend_needs_comes_as_wheels_and_an_archive_is_none(shelf: Shel
     )
     asked = archives(lambda *_: {"requires": ["tool"], **HERE})
     with pytest.raises(SourceError, match="what it is built with does not come as wheels: tool"):
-        resolve(WANTED, run, asked.stated)
+        resolve(WANTED, run, asked)
     assert not ran.exists()
 
 
@@ -231,7 +231,7 @@ def test_what_a_backend_needs_is_handed_over_unpacked(shelf: Shelf, ran: Path) -
         ready = {"metadata": metadata("evil", "2.0")}
         return ready if library else {"requires": ["tool", "tool"], **HERE}
 
-    assert len(resolve(WANTED, run, archives(box).stated)) == 1
+    assert len(resolve(WANTED, run, archives(box))) == 1
     assert seen == [([], []), (["tool"], ["tool-1.0.dist-info", "tool.py"])]
 
 
@@ -244,9 +244,20 @@ def test_an_archive_is_asked_once_for_all_locks(shelf: Shelf, ran: Path) -> None
         return {"metadata": metadata("evil", "2.0")}
 
     asked = archives(box)
-    for architecture in ("x86_64", "aarch64"):
-        resolve(replace(WANTED, architecture=architecture), run, asked.stated)
+    solved: list[tuple[str, ...]] = []
+
+    def noted(argv: tuple[str, ...]) -> tuple[int, str]:
+        solved.append(argv)
+        return run(argv)
+
+    needed = []
+    for architecture in ("x86_64", "aarch64", "x86_64"):
+        before = len(solved)
+        resolve(replace(WANTED, architecture=architecture), noted, asked)
+        needed.append(len(solved) - before)
     assert len(count) == 1
+    # Where it is known to have no wheel, uv does not have to stop at it first.
+    assert needed[1:] == [2, 1]
 
 
 # --- whether uv is held ----------------------------------------------------------------------------

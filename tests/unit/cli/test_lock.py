@@ -130,14 +130,18 @@ def test_a_day_does_not_reach_uvs_own_lock_which_is_one_exact_version(
             return 1, ""
 
         with pytest.raises(SourceError):
-            resolve(item, refuse, _asks_nobody, newest=date(2026, 2, 28))
+            resolve(item, refuse, _Nobody(), newest=date(2026, 2, 28))
     assert "--exclude-newer" not in asked[OURS[0]]
     words = asked["plat/toy.x86_64.txt"]
     assert words[words.index("--exclude-newer") + 1] == "2026-03-01T00:00:00Z"
 
 
-def _asks_nobody(*_: str) -> Stated:
-    raise AssertionError
+class _Nobody:
+    def stated(self, *_: str) -> Stated:
+        raise AssertionError
+
+    def known(self, *_: str) -> tuple[Stated, ...]:
+        return ()
 
 
 @pytest.mark.parametrize("day", ["2026-13-01", "yesterday", "2026-02-30", "2026-02-28T00:00:00Z"])
