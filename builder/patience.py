@@ -1,4 +1,4 @@
-"""Faults of a registry that pass, and how long is waited for them."""
+"""Faults of a registry, and of the engine that talks to it, that pass; and how long is waited for them."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ _PASSES = (
     r"|connection reset|connection refused|broken pipe|unexpected EOF|\bEOF\b|i/o timeout|TLS handshake timeout"
     r"|timeout awaiting response|server closed|use of closed network connection|network is unreachable"
     r"|blob upload unknown|blob upload invalid|server misbehaving|Temporary failure in name resolution"
+    # The engine's own, where it unpacks what it pushes or pulls: moby/buildkit#6521.
+    r"|parent snapshot \S+ does not exist"
 )
 _ASKED = re.compile(r"retry[- _]?after\W{1,4}(?P<seconds>\d{1,6})", re.IGNORECASE)
 _BUSY = re.compile(r"429 |[Tt]oo ?[Mm]any ?[Rr]equests")

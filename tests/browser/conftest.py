@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 from support.browser import DESK, Open, until
 
+PATIENCE = 180_000
+"""Milliseconds, for a browser on a busy machine."""
 NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 
 
@@ -32,7 +34,7 @@ def chromium() -> Iterator[Any]:
     with sync_playwright() as playwright:
         # Root in a container has no sandbox of its own, and /dev/shm is small there; the pages are ours.
         words = ["--no-sandbox", "--disable-dev-shm-usage"]
-        browser = playwright.chromium.launch(executable_path=path, args=words)
+        browser = playwright.chromium.launch(executable_path=path, args=words, timeout=PATIENCE)
         yield browser
         browser.close()
 
@@ -46,6 +48,7 @@ def opened(chromium: Any) -> Iterator[Open]:
 
     def look(path: Path, **words: Any) -> Any:
         context = chromium.new_context(**{**DESK, **words})
+        context.set_default_timeout(PATIENCE)
         contexts.append(context)
         tab = context.new_page()
         tab.on("console", lambda message: said.append(f"{message.type}: {message.text}"))

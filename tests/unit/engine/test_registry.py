@@ -95,6 +95,7 @@ def test_nothing_goes_to_a_registry_offline() -> None:
         "failed to do request: Put x: EOF",
         "net/http: TLS handshake timeout",
         "dial tcp 127.0.0.1:1: connect: connection refused",
+        'failed to prepare extraction snapshot "e sha256:1d": parent snapshot sha256:2f does not exist: not found',
     ],
 )
 def test_faults_that_pass(said: str) -> None:
