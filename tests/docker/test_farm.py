@@ -162,8 +162,10 @@ def test_from_there_it_is_pushed_and_another_machine_goes_on_from_its_cache(site
     assert len(done.pushed.tags) == 2
     # Another machine: an engine that has nothing of it.
     site.farm.docker("builder", "prune", "--all", "--force")
-    again = site.delivered(replace(wanted, cache_from=(TEAM,)))
+    # It only reads: what BuildKit writes of a cache that it has read lacks a layer now and then.
+    again = site.delivered(Delivery(builder="farm", push=TEAM, cache_from=(TEAM,)))
     assert state_of(again.record)["first"] == state_of(again.record)["second"] == "cached"
+    site.farm.docker("builder", "prune", "--all", "--force")
     (site.text / "file").write_text("changed")
     third = site.delivered(Delivery(builder="farm", push=TEAM, cache_from=(TEAM,)))
     assert (state_of(third.record)["first"], state_of(third.record)["second"]) == ("cached", "done")
