@@ -105,7 +105,7 @@ def test_a_person_is_shown_what_goes_and_asked(store: Store, answer: bytes, left
     command = [sys.executable, "-m", "builder", *gc(store, "--keep-for", "pivotnet")]
     process = subprocess.Popen(command, cwd=REPOSITORY, stdin=theirs, stdout=subprocess.PIPE, text=True)
     os.write(ours, answer)
-    said = process.communicate(timeout=60)[0]
+    said = process.communicate(timeout=180)[0]
     os.close(ours)
     os.close(theirs)
     assert "would remove 4 files" in said

@@ -47,7 +47,7 @@ def compose(file: str, service: str, *arguments: str, **environment: str) -> sub
             capture_output=True,
             text=True,
             check=False,
-            timeout=120,
+            timeout=300,
         )
     finally:
         docker("network", "rm", f"none{os.getpid()}_default")
@@ -206,7 +206,7 @@ def test_ctrl_c_at_a_terminal_leaves_nothing_behind(server: Server) -> None:
         while os.read(controller, 65536):
             pass
     os.close(controller)
-    assert process.wait(timeout=60) == 130
+    assert process.wait(timeout=180) == 130
     assert not docker("ps", "--all", "--quiet", "--filter", f"name={name}")
     result = server.result()
     assert (result["status"], result["signal"]) == ("interrupted", "SIGINT")
@@ -219,7 +219,7 @@ def test_a_compose_that_is_killed_leaves_the_job_to_the_engine(server: Server, n
     name = f"drivebuild-test-killed-{os.getpid()}"
     process = start(server, name)
     process.send_signal(number)
-    process.wait(timeout=60)
+    process.wait(timeout=180)
     assert docker("inspect", "--format", "{{.State.Running}}", name).strip() == "true"
     assert not (server.last() / "result.json").exists()
     docker("stop", name)
@@ -248,7 +248,7 @@ def test_a_stand_in_refuses_its_scripts_by_their_names_alone(
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=180,
     )
     refused = line in REFUSED and "train.sh" in listed
     assert (done.returncode == 125) == refused, done.stderr

@@ -120,12 +120,12 @@ def small_engine(disk: Disk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         yield waited_for(process, tmp_path / "engine.log")
     finally:
         process.terminate()
-        process.wait(60)
+        process.wait(180)
         Path(socket).unlink(missing_ok=True)
 
 
 def waited_for(process: subprocess.Popen[bytes], log: Path) -> Engine:
-    for _ in range(240):
+    for _ in range(720):
         if SystemRunner().run(("docker", "info")).code == 0:
             return connect()
         assert process.poll() is None, log.read_text(errors="replace")[-3000:]

@@ -49,7 +49,7 @@ def start(server: FileServer, store: Path, before: Callable[[], None] | None = N
 
 
 def finished(process: subprocess.Popen[str]) -> tuple[int, str]:
-    error = process.communicate(timeout=60)[1]
+    error = process.communicate(timeout=180)[1]
     return process.returncode, error
 
 

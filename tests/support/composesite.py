@@ -148,7 +148,7 @@ USER 1000:1000
             capture_output=True,
             text=True,
             check=False,
-            timeout=120,
+            timeout=300,
             stdin=subprocess.DEVNULL,
         )
 
@@ -172,7 +172,7 @@ USER 1000:1000
 
 def docker(*words: str) -> str:
     """Return what docker prints, whatever it thinks of it."""
-    return subprocess.run(("docker", *words), capture_output=True, text=True, check=False, timeout=60).stdout
+    return subprocess.run(("docker", *words), capture_output=True, text=True, check=False, timeout=180).stdout
 
 
 def make_server(folder: Path, catalog: Catalog) -> Server:

@@ -218,7 +218,7 @@ def _end(farm: Farm) -> None:
 
 
 def _until(what: Callable[[], object], why: str) -> None:
-    end = time.monotonic() + 60
+    end = time.monotonic() + 180
     while not what():
         assert time.monotonic() < end, f"{why} does not come"
         time.sleep(0.05)

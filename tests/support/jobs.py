@@ -146,7 +146,7 @@ class Site:
             capture_output=True,
             text=True,
             errors="replace",
-            timeout=120,
+            timeout=300,
             check=False,
         )
 

@@ -22,7 +22,7 @@ JOB = paths.TEMPLATES / "scripts/job.py"
 STEP = r"Epoch \[(\d+)\]\[(\d+)/(\d+)\].*?time: ([\d.]+)"
 LINE = "2026-03-01 10:01:02,345 - mmdet - INFO - Epoch [1][50/3516]\tlr: 6.9e-05, eta: 1 day, 12:32:12, time: 1.849"
 METRIC = "16 categores mIoU: 0.6838"
-PATIENCE = 60.0
+PATIENCE = 180.0
 
 
 @dataclass

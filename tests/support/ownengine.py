@@ -106,7 +106,7 @@ def own_engine(*, containerd_store: bool, with_registry: bool = True, bridge: st
 
 
 def _until(what: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60
+    end = time.monotonic() + 180
     while not what():
         assert time.monotonic() < end, "an engine of one's own does not start"
         time.sleep(0.1)

@@ -207,7 +207,7 @@ def test_a_stand_in_for_cann_refuses_what_wants_npus(site: Site) -> None:
 def test_an_unknown_job_has_a_near_name(site: Site) -> None:
     site.write(GOOD)
     process = site.start(job="train-8")
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=180)
     assert process.returncode == 125
     assert b"has no job 'train-8': did you mean 'train-8p'?" in err
 
@@ -236,7 +236,7 @@ def test_the_newest_checkpoint_of_a_training_is_evaluated(site: Site) -> None:
 
     def ask(**environment: str) -> tuple[int, str, str]:
         process = site.start(job="eval", **environment)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=180)
         return process.returncode, out.decode().strip(), err.decode()
 
     code, _, err = ask()
@@ -317,11 +317,11 @@ def test_one_container_runs_one_job_at_a_time(site: Site) -> None:
     try:
         wait_for((site.root / "workspace/started").exists)
         second = site.start()
-        _, err = second.communicate(timeout=60)
+        _, err = second.communicate(timeout=180)
         assert (second.returncode, b"another job runs in this container" in err) == (125, True)
     finally:
         first.terminate()
-        first.communicate(timeout=60)
+        first.communicate(timeout=180)
     assert not alive(first.pid)
 
 
@@ -329,7 +329,7 @@ def test_a_shell_keeps_its_streams_and_its_status(site: Site) -> None:
     site.entry |= {"kind": "shell", "command": ["bash"], "success": ""}
     site.write("")
     process = site.start(stdin=subprocess.PIPE)
-    out, _ = process.communicate(b"echo -e '\\033[1m'; echo new > output/file; exit 5\n", timeout=60)
+    out, _ = process.communicate(b"echo -e '\\033[1m'; echo new > output/file; exit 5\n", timeout=180)
     assert (process.returncode, out) == (5, b"\033[1m\n")
     assert (site.folder / "outputs/Toy/output/file").exists()
     assert site.result["status"] == "succeeded"
