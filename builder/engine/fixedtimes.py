@@ -16,8 +16,8 @@ from builder.errors import UsageError
 __all__ = ["EPOCH", "REWRITTEN", "check_fixed_times"]
 
 EPOCH: Argv = ("--build-arg", "SOURCE_DATE_EPOCH=1609459200")
-"""The clock of the bases that drivebuild bootstraps, and of all that it compiles. No Dockerfile declares it: no step sees
-it, and it is none of the caller's arguments, which would make another recipe."""
+"""The clock of the bases that drivebuild bootstraps, and of all that it compiles. No Dockerfile declares it, so no step
+sees it; it is none of the caller's arguments, which would make another recipe."""
 REWRITTEN = "rewrite-timestamp=true"
 _BUILDKIT = (0, 13)
 _DOCKER = 26
