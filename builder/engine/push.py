@@ -227,19 +227,23 @@ def _pushed_from_archive(
     The engine's own exporter unpacks every image, and refuses to rewrite times of one; an archive it rewrites, and an
     engine with containerd's image store pushes what it has loaded as it is.
     """
-    load: Argv = ("docker", "load", "--quiet")
     try:
         with build_files(dockerfile, choices) as folder:
             command = export.command(plan, choices, folder, f"type=oci,dest=-,name={target.name}")
-            results = way.runner.pipe(command, load, lambda _piece: None, env=choices.environment or None)
-            # Both say something when one of them fails; only one of them knows why.
-            if failed := [_complaint(result) for result in results if result.code != 0]:
-                raise RefusedError("\n".join(failed))
+            patiently(lambda: _loaded(command, choices, way), about="docker load", patience=way.patience, say=way.say)
             digest = _exported(folder)
         way.patiently(("docker", "push", target.name), target.host)
     finally:
         way.runner.run(("docker", "image", "rm", target.name))
     return digest
+
+
+def _loaded(command: Argv, choices: Choices, way: Way) -> None:
+    load: Argv = ("docker", "load", "--quiet")
+    results = way.runner.pipe(command, load, lambda _piece: None, env=choices.environment or None)
+    # Both say something when one of them fails; only one of them knows why.
+    if failed := [_complaint(result) for result in results if result.code != 0]:
+        raise RefusedError("\n".join(failed))
 
 
 def _exported(folder: Path) -> str:
