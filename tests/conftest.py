@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 from support.locks import with_locks
 
 from builder.recipe.types import Catalog
 from builder.source.catalog import read_catalog, read_templates
+
+
+def pytest_configure() -> None:
+    """Let a hangup end what tests start, also where pytest itself runs under `nohup`.
+
+    What is ignored is ignored by all children, too; a handler stays here.
+    """
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda _number, _frame: None)
 
 
 @pytest.fixture(scope="session")
