@@ -12,12 +12,14 @@ from builder.source.catalog import read_catalog, read_templates
 
 
 def pytest_configure() -> None:
-    """Let a hangup end what tests start, also where pytest itself runs under `nohup`.
+    """Let signals end what tests start, also where pytest itself runs under `nohup` or behind a script's `&`.
 
     What is ignored is ignored by all children, too; a handler stays here.
     """
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
         signal.signal(signal.SIGHUP, lambda _number, _frame: None)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
