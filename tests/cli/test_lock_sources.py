@@ -582,7 +582,7 @@ def test_an_image_is_asked_by_name_and_its_index_recorded(recipes: Path, docker:
 @pytest.fixture
 def no_uv(monkeypatch: pytest.MonkeyPatch) -> None:
     """Resolve Python locks to nothing: other tests have them."""
-    monkeypatch.setattr("builder.source.lock.resolve", lambda _item, _run, *, newest=None: ())
+    monkeypatch.setattr("builder.source.lock.resolve", lambda _item, _run, _asked, *, newest=None: ())
 
 
 def test_a_plain_lock_warns_of_what_it_cannot_reach_and_does_the_rest(
