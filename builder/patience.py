@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-__all__ = ["PATIENCE", "Patience", "RefusedError", "asked_wait", "passes", "patiently"]
+__all__ = ["LOST_LAYER", "PATIENCE", "Patience", "RefusedError", "asked_wait", "passes", "patiently"]
 
 _T = TypeVar("_T")
 Say = Callable[[str], None]
@@ -20,13 +20,15 @@ _STAYS = (
     r"|x509: |certificate|server gave HTTP response to HTTPS client|invalid reference|name unknown|manifest unknown"
     r"|no such host|no space left|quota exceeded|not supported|unsupported"
 )
+LOST_LAYER = r"parent snapshot \S+ does not exist"
+"""What an engine says whose image store took a layer away that it had just found: moby/buildkit#6521."""
 _PASSES = (
     r"429 |[Tt]oo ?[Mm]any ?[Rr]equests|\b5\d\d |5\d\d (?:Internal|Bad|Service|Gateway)|: 5\d\d$"
     r"|connection reset|connection refused|broken pipe|unexpected EOF|\bEOF\b|i/o timeout|TLS handshake timeout"
     r"|timeout awaiting response|server closed|use of closed network connection|network is unreachable"
     r"|blob upload unknown|blob upload invalid|server misbehaving|Temporary failure in name resolution"
-    # The engine's own, where it unpacks what it pushes or pulls: moby/buildkit#6521.
-    r"|parent snapshot \S+ does not exist"
+    # The engine's own, where it unpacks what it pushes or pulls.
+    rf"|{LOST_LAYER}"
 )
 _ASKED = re.compile(r"retry[- _]?after\W{1,4}(?P<seconds>\d{1,6})", re.IGNORECASE)
 _BUSY = re.compile(r"429 |[Tt]oo ?[Mm]any ?[Rr]equests")

@@ -7,7 +7,6 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +18,7 @@ from builder.engine.command import (
     check_arguments,
     declared_arguments,
     default_tag,
+    from_cache,
     target_of,
 )
 from builder.engine.folders import build_folder, make_folder
@@ -134,8 +134,7 @@ class _Run:
     def _tried(self, files: Path, log: BuildLog) -> int:
         """Run the build, and its export again where the engine lost a layer between two of its own steps.
 
-        All steps are in the cache by then. Another try without cache would not find them there, so only the first
-        one has `--no-cache`.
+        All steps are in the cache by then, where another try without it would not look.
         """
         choices = self._choices
         for left in reversed(range(TRIES)):
@@ -148,7 +147,7 @@ class _Run:
                 return code
             log.text(f"{failure.error}: the engine lost a layer that it had, so this is tried again ({left} left)")
             time.sleep(RETRY_AFTER)
-            choices = replace(choices, no_cache=False, again=())
+            choices = from_cache(choices)
             self._decoder = Decoder()
             self._state.again()
         raise AssertionError("the last try returns")

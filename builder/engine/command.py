@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from builder.engine.builders import Builder
@@ -29,6 +29,7 @@ __all__ = [
     "check_arguments",
     "declared_arguments",
     "default_tag",
+    "from_cache",
     "recipe_of",
     "target_of",
 ]
@@ -136,6 +137,11 @@ def build_command(
         words += ["--no-cache-filter", ",".join(choices.again)]
     words += ["--metadata-file", str(folder / "metadata.json"), "--file", str(folder / "Dockerfile")]
     return (*words, str(choices.context or folder / "context"))
+
+
+def from_cache(choices: Choices) -> Choices:
+    """Return the choices of another solve of what was just built: without the cache it would be another image."""
+    return replace(choices, no_cache=False, again=())
 
 
 def _labels(plan: Plan, choices: Choices) -> Iterator[str]:

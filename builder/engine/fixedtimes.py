@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from builder.engine.base import CLOCK
 from builder.engine.command import Choices
 from builder.engine.host import OTHER_STORE, Facts
 from builder.engine.process import Argv
@@ -15,7 +16,7 @@ from builder.errors import UsageError
 
 __all__ = ["EPOCH", "REWRITTEN", "check_fixed_times"]
 
-EPOCH: Argv = ("--build-arg", "SOURCE_DATE_EPOCH=1609459200")
+EPOCH: Argv = ("--build-arg", *(f"{name}={value}" for name, value in CLOCK.items()))
 """The clock of the bases that drivebuild bootstraps, and of all that it compiles. No Dockerfile declares it, so no step
 sees it; it is none of the caller's arguments, which would make another recipe."""
 REWRITTEN = "rewrite-timestamp=true"

@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from builder.patience import LOST_LAYER
+
 __all__ = ["LOW_DISK_BYTES", "Circumstances", "hint_for", "joined", "lost_snapshot", "unreachable_host"]
 
 LOW_DISK_BYTES = 300 * 1024 * 1024
@@ -40,9 +42,6 @@ _HOST = (
     r"Could not connect to (?P<host>[\w.-]+):\d+",
     r"index_file: .*?https?://(?P<host>[\w.-]+)\S*: (?:\[Errno|timed out|Tunnel connection failed)",
 )
-
-# containerd's collection of garbage between two steps of BuildKit's export.
-_LOST_SNAPSHOT = r"parent snapshot \S+ does not exist"
 
 _TABLE: tuple[tuple[str, str], ...] = (
     (
@@ -124,7 +123,7 @@ _TABLE: tuple[tuple[str, str], ...] = (
         ),
     ),
     (
-        _LOST_SNAPSHOT,
+        LOST_LAYER,
         (
             "the engine's image store lost a layer while it unpacked the image (moby/buildkit#6521), several times in "
             "a row: run the same command again, finished steps are kept; newer engines have it mended"
@@ -184,7 +183,7 @@ def lost_snapshot(error: str) -> bool:
 
     A race within the engine (moby/buildkit#6521); the same build passes a moment later.
     """
-    return re.search(_LOST_SNAPSHOT, error) is not None
+    return re.search(LOST_LAYER, error) is not None
 
 
 def unreachable_host(text: str) -> str:

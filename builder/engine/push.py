@@ -11,7 +11,7 @@ from typing import Literal
 
 from builder.engine.attest import attest_words
 from builder.engine.builders import Builder, builder_of
-from builder.engine.command import Choices, build_command, build_files, default_tag, recipe_of
+from builder.engine.command import Choices, build_command, build_files, default_tag, from_cache, recipe_of
 from builder.engine.fixedtimes import EPOCH, REWRITTEN
 from builder.engine.host import CONTAINERD, INSTALL, OTHER_STORE, Engine, Facts
 from builder.engine.manifests import Found, Tools
@@ -197,7 +197,8 @@ class _Export:
     words: Argv
 
     def command(self, plan: Plan, choices: Choices, folder: Path, output: str) -> Argv:
-        command = _again(build_command(plan, choices, folder=folder, output=f"{output},{ZSTD}{self.output}"))
+        output = f"{output},{ZSTD}{self.output}"
+        command = build_command(plan, from_cache(choices), folder=folder, output=output)
         # The context is the last word.
         return (*command[:-1], *self.words, command[-1])
 
@@ -250,11 +251,6 @@ def _exported(folder: Path) -> str:
     return str(json.loads((folder / "metadata.json").read_bytes()).get("containerimage.digest", ""))
 
 
-def _again(command: Argv) -> Argv:
-    # Everything is in the builder's cache by now; --no-cache would make another image.
-    return tuple(word for word in command if word != "--no-cache")
-
-
 def _pushed_by_engine(tag: str, target: Reference, way: Way) -> str:
     way.patiently(("docker", "tag", tag, target.name), target.host)
     try:
@@ -286,13 +282,14 @@ def export_cache(plan: Plan, dockerfile: str, choices: Choices, places: tuple[st
     Raises:
         BuildError: when it cannot be written; the image is there all the same.
     """
+    choices = from_cache(choices)
     with build_files(dockerfile, choices) as folder:
         for place in places:
             command = build_command(plan, choices, folder=folder, output="type=cacheonly", cache_to=(place,))
             match = re.search(r"(?:^|,)ref=([^,/]+)", place)
             host = match[1] if match else "the cache"
             try:
-                way.patiently(_again(command), host, choices.environment)
+                way.patiently(command, host, choices.environment)
             except RefusedError as error:
                 raise refused(
                     f"the image is built; its cache could not be written to {place}", str(error), host

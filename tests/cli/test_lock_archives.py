@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.packages import index, metadata, page, sdist, wheel
+from support.packages import WANTED, index, metadata, page, sdist, wheel
 
 from builder.engine.process import Result, SystemRunner
 from builder.errors import BuildError, SourceError
-from builder.plan.requirements import LockInput
 from builder.source import unbuilt
 from builder.source.archives import Archives
 from builder.source.index import archive_of
@@ -24,14 +23,6 @@ from builder.source.probe import ask_all
 from builder.source.unbuilt import check_holds, held_words, refused
 from builder.source.wishes import Question
 
-WANTED = LockInput(
-    path="plat/toy.x86_64.txt",
-    python="3.11",
-    architecture="x86_64",
-    requirements=("evil",),
-    constraints=(),
-    overrides=(),
-)
 PYPROJECT = "[build-system]\nrequires = {}\nbuild-backend = 'backend'\nbackend-path = ['.']\n"
 HERE = {"python": "3.11", "machine": "x86_64"}
 Reply = Mapping[str, Any]

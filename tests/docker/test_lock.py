@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.packages import index, page, sdist, wheel
+from support.packages import WANTED, index, page, sdist, wheel
 
 from builder.cli.lock import _solver
 from builder.cli.main import Settings
@@ -17,7 +17,6 @@ from builder.engine.host import Engine
 from builder.engine.metadata import LABEL, ask_archive
 from builder.engine.process import SystemRunner
 from builder.errors import BuildError, SourceError
-from builder.plan.requirements import LockInput
 from builder.source.lock import find_uv
 
 pytestmark = pytest.mark.docker
@@ -159,17 +158,6 @@ def site(
         asked += seen
 
 
-def wanted() -> LockInput:
-    return LockInput(
-        path="plat/toy.x86_64.txt",
-        python="3.11",
-        architecture="x86_64",
-        requirements=("evil",),
-        constraints=(),
-        overrides=(),
-    )
-
-
 def evil(site: Site, kind: str) -> bytes:
     if kind == "setup.py":
         return sdist("evil", "1.0", setup_py=site.filled(LEGACY))
@@ -181,7 +169,7 @@ def test_a_program_of_an_archive_finds_nothing_and_the_lock_is_right(
     site: Site, asked: list[tuple[str, str]], kind: str
 ) -> None:
     site.put(EVIL, evil(site, kind))
-    lines = _solver(Settings(), None)(wanted())
+    lines = _solver(Settings(), None)(WANTED)
     assert [line.partition(" --hash")[0] for line in lines] == ["evil==1.0", "fine==1.0"]
     assert lines[0].endswith(" # evil-1.0.tar.gz")
     assert not site.marker.exists()
@@ -213,7 +201,7 @@ def test_the_same_archive_finds_all_of_it_where_uv_runs_it(site: Site, tmp_path:
 def test_a_program_that_gives_no_answer_is_one_error(site: Site, program: str, said: str) -> None:
     site.put(EVIL, sdist("evil", "1.0", setup_py=program))
     with pytest.raises(SourceError) as caught:
-        _solver(Settings(), None)(wanted())
+        _solver(Settings(), None)(WANTED)
     assert said in caught.value.message
     assert caught.value.message.startswith("evil 1.0 has no wheel for Python 3.11 on x86_64, and its source archive")
     assert "pin a version that has a wheel" in (caught.value.hint or "")

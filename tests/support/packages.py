@@ -11,7 +11,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-__all__ = ["index", "metadata", "page", "sdist", "wheel"]
+from builder.plan.requirements import LockInput
+
+__all__ = ["WANTED", "index", "metadata", "page", "sdist", "wheel"]
+
+WANTED = LockInput(
+    path="plat/toy.x86_64.txt",
+    python="3.11",
+    architecture="x86_64",
+    requirements=("evil",),
+    constraints=(),
+    overrides=(),
+)
 
 
 def metadata(name: str, version: str, *requires: str) -> str:

@@ -19,6 +19,7 @@ from builder.engine.process import Result
 from builder.engine.push import Way
 from builder.engine.snapshot import KeptStage, Snapshot
 from builder.errors import BuildError, UsageError
+from builder.plan.stage import Plan
 
 WORDS = Words(
     until="",
@@ -35,24 +36,25 @@ WORDS = Words(
 )
 
 
-def test_the_second_image_is_of_the_first_ones_recipe() -> None:
-    settings = Settings()
-    plan = settings.plan("streampetr", platform="debian-12-cpu", variant="stock", options={})
-    kept = Snapshot(
-        tag=plan.tag,
+def kept_of(plan: Plan, **more: Any) -> Snapshot:
+    """Return what is kept of an image that was built by a plan, with no more than has to be."""
+    plain: dict[str, Any] = {name: {} for name in ("digests", "templates", "images", "bases", "contexts")}
+    return Snapshot(
         when="2026-01-01T00:00:00Z",
         image_id="sha256:1",
         target=plan.names[-1],
-        model="streampetr",
-        platform="debian-12-cpu",
-        variant="stock",
-        stages={"base": KeptStage(template="base", base="x"), "image": KeptStage(template="image", base="base")},
-        digests={plan.names[-1]: "cd" * 32},
-        templates={},
-        images={},
-        bases={},
-        contexts={},
+        model=plan.model.name,
+        platform=plan.platform.name,
+        variant=plan.variant,
+        **{"tag": plan.tag, "stages": {"base": KeptStage(template="base", base="x")}, **plain, **more},
     )
+
+
+def test_the_second_image_is_of_the_first_ones_recipe() -> None:
+    settings = Settings()
+    plan = settings.plan("streampetr", platform="debian-12-cpu", variant="stock", options={})
+    stages = {"base": KeptStage(template="base", base="x"), "image": KeptStage(template="image", base="base")}
+    kept = kept_of(plan, stages=stages, digests={plan.names[-1]: "cd" * 32})
     planned, choices = _again_choices(settings, plan, kept, WORDS, second="again:1", stages=("base",))
     assert choices.again == ("base", "image")
     words = build_command(planned, choices, folder=Path("folder"))
@@ -63,22 +65,7 @@ def test_the_second_image_is_of_the_first_ones_recipe() -> None:
 def test_an_image_for_another_architecture_is_built_for_it_again() -> None:
     settings = Settings()
     own = settings.plan("pivotnet", platform="cann-8.1.rc1", variant="stock", options={})
-    kept = Snapshot(
-        tag=f"{own.tag}-arm64",
-        when="2026-01-01T00:00:00Z",
-        image_id="sha256:1",
-        target=own.names[-1],
-        model="pivotnet",
-        platform="cann-8.1.rc1",
-        variant="stock",
-        stages={"base": KeptStage(template="base", base="x")},
-        digests={},
-        templates={},
-        images={},
-        bases={},
-        contexts={},
-        architecture="aarch64",
-    )
+    kept = kept_of(own, tag=f"{own.tag}-arm64", architecture="aarch64")
     assert plan_of(settings, kept, "aarch64").foreign == ""
     plan, choices = _again_choices(
         settings, plan_of(settings, kept, "x86_64"), kept, WORDS, second="again:1", stages=()

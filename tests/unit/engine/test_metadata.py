@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,28 +14,6 @@ from support.runner import RecordingRunner
 from builder.engine.metadata import MARK, MOST_SAID, ask_archive, box_command
 from builder.engine.process import Argv, CommandMissingError
 from builder.errors import BuildError
-
-
-class Box(RecordingRunner):
-    """Prints what it was told to, and keeps what it was given."""
-
-    def __init__(self, said: bytes, code: int = 0) -> None:
-        super().__init__()
-        self.said, self.code, self.given, self.removed = said, code, b"", list[Argv]()
-
-    def stream(
-        self,
-        argv: Argv,
-        feed: Callable[[bytes], None],
-        *,
-        tick: float = 0.25,
-        stdin: bytes = b"",
-        env: Mapping[str, str] | None = None,
-    ) -> int:
-        self.asked.append(argv)
-        self.given = stdin
-        feed(self.said)
-        return self.code
 
 
 @pytest.fixture
@@ -68,9 +45,9 @@ def test_it_is_handed_the_archive_and_what_its_backend_needs_without_whose_they_
     library = tmp_path / "library-0"
     (library / "setuptools").mkdir(parents=True)
     (library / "setuptools/__init__.py").write_text("x = 1")
-    box = Box(line(metadata="Name: x"))
+    box = RecordingRunner(output=line(metadata="Name: x"))
     assert ask_archive("base:1", archive, library, ["setuptools"], box)["metadata"] == "Name: x"
-    with tarfile.open(fileobj=io.BytesIO(box.given)) as tar:
+    with tarfile.open(fileobj=io.BytesIO(box.stdin[0])) as tar:
         members = {member.name: member for member in tar}
         assert set(members) == {
             "ask.py",
@@ -86,7 +63,7 @@ def test_it_is_handed_the_archive_and_what_its_backend_needs_without_whose_they_
 
 
 def test_the_first_question_grants_nothing(archive: Path) -> None:
-    box = Box(line(requires=["setuptools"], python="3.11"))
+    box = RecordingRunner(output=line(requires=["setuptools"], python="3.11"))
     assert ask_archive("base:1", archive, None, [], box)["requires"] == ["setuptools"]
     assert box.asked[0][-1] == "null"
 
@@ -107,7 +84,7 @@ def test_the_first_question_grants_nothing(archive: Path) -> None:
     ],
 )
 def test_no_answer_is_one_error(archive: Path, said: bytes, code: int, expected: str) -> None:
-    box = Box(said, code)
+    box = RecordingRunner(output=said, code=code)
     with pytest.raises(BuildError, match=expected):
         ask_archive("base:1", archive, None, [], box)
     assert box.asked[-1][:3] == ("docker", "rm", "--force")
