@@ -182,8 +182,7 @@ def _hunks(settings: Settings, recipe: Recipe) -> Hunks:
 
 def _layer(reader: Any, name: str, path: str, plan: Plan | None) -> LayerFact | None:
     """Return the layer a file is in, where the engine lets layers be looked into."""
-    from builder.cli.imageread import recorded_stages
-    from builder.engine.process import Result, SystemRunner
+    from builder.cli.imageread import recorded_stages, run_inside
     from builder.footprint.layers import Made, chain_of, match_layers
     from builder.footprint.measure import find_layers
     from builder.provenance.origin import Layer
@@ -194,12 +193,7 @@ def _layer(reader: Any, name: str, path: str, plan: Plan | None) -> LayerFact | 
     folders = reader.engine.layer_folders(name)
     if image is None or len(folders) != len(image.layers):
         return None
-    runner = SystemRunner()
-
-    def run(argv: tuple[str, ...], text: bytes) -> Result:
-        return runner.run(argv, stdin=text)
-
-    numbers = find_layers(image.id, folders, [path], run).get(path, ())
+    numbers = find_layers(image.id, folders, [path], run_inside).get(path, ())
     if not numbers:
         return None
     # What it was built from; without that what it would be built from today.

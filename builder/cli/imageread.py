@@ -14,11 +14,12 @@ from builder.recipe.suggest import one_of
 if TYPE_CHECKING:
     from builder.cli.main import Settings
     from builder.engine.host import Engine
+    from builder.engine.process import Result
     from builder.provenance.inventory import Facts, Inventory
     from builder.provenance.rpm import Rpm
     from builder.provenance.snapshot import Snapshot
 
-__all__ = ["ImageReader", "check_installed", "recorded_stages"]
+__all__ = ["ImageReader", "check_installed", "recorded_stages", "run_inside"]
 
 INSTALL = "pip install 'drivebuild[sbom]'"
 
@@ -35,6 +36,13 @@ def check_installed() -> None:
     missing = [name for name in needed if find_spec(name) is None]
     if missing:
         raise UsageError(f"{missing[0]} is not installed, one of the libraries that images are read with", hint=INSTALL)
+
+
+def run_inside(argv: tuple[str, ...], script: bytes) -> Result:
+    """Run a command that reads an image from inside; the script comes on its standard input."""
+    from builder.engine.process import SystemRunner
+
+    return SystemRunner().run(argv, stdin=script)
 
 
 def recorded_stages(tag: str, image_id: str = "") -> list[tuple[str, str]]:

@@ -132,18 +132,13 @@ def _images(plans: Sequence[Plan], *, until: str, tag: str) -> tuple[Engine, lis
 
 
 def _footprint(engine: Engine, name: str, chain: tuple[Layer, ...], plan: Plan) -> Footprint:
-    from builder.engine.process import Result, SystemRunner
+    from builder.cli.imageread import run_inside
     from builder.footprint.components import known_groups
     from builder.footprint.measure import measure
 
-    runner = SystemRunner()
     image = engine.image(name)
     identity = image.id if image else name
-
-    def run(argv: tuple[str, ...], text: bytes) -> Result:
-        return runner.run(argv, stdin=text)
-
-    return measure(name, identity, chain, engine.layer_folders(name), known_groups(plan), run)
+    return measure(name, identity, chain, engine.layer_folders(name), known_groups(plan), run_inside)
 
 
 def _show(footprint: Footprint, plan: Plan, *, layers: bool) -> None:

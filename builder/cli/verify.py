@@ -28,6 +28,7 @@ from builder.cli.options import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from builder.engine.host import Engine
     from builder.engine.verified import Verified
     from builder.engine.verify import Check
     from builder.plan.stage import Plan
@@ -114,11 +115,21 @@ def _checks(settings: Settings, plan: Plan, *, tag: str, until: str) -> Iterator
     engine, target = connect(), target_of(plan, until)
     base = engine.image(dict(own_bases(plan)).get(plan.platform.base.image, plan.platform.base.image))
     labels = next(stage.inputs["labels"] for stage in plan.stages if stage.name == "image") if target == "image" else {}
-    yield look_from_outside(engine, tag, labels=labels, base_layers=len(base.layers) if base else 0)
+    below = len(base.layers) if base else 0
+    yield look_from_outside(engine, tag, labels=labels, base_layers=below, layers=_layers(engine, tag))
     expect = expectations(plan, settings.catalog(), target=target)
     scripts = [path.name for path in paths.IN_IMAGE.glob("*.py") if not path.name.startswith("_")]
     for probe in probes(expect, scripts):
         yield run_probe(probe, tag=tag, folder=paths.IN_IMAGE, expect=expect, runner=SystemRunner())
+
+
+def _layers(engine: Engine, tag: str) -> tuple[tuple[str, ...], ...]:
+    """Return the files of each layer, where the engine keeps layers as folders: without a copy of the image."""
+    from builder.cli.imageread import run_inside
+    from builder.footprint.measure import list_layers
+
+    image = engine.image(tag)
+    return list_layers(image.id, engine.layer_folders(image.id), run_inside) if image else ()
 
 
 def _print_group(checks: tuple[Check, ...]) -> None:

@@ -13,7 +13,17 @@ from builder.errors import RunError
 from builder.footprint.components import Groups, component_of
 from builder.footprint.layers import Layer
 
-__all__ = ["Footprint", "Part", "Reply", "Run", "count_command", "find_layers", "inside_command", "measure"]
+__all__ = [
+    "Footprint",
+    "Part",
+    "Reply",
+    "Run",
+    "count_command",
+    "find_layers",
+    "inside_command",
+    "list_layers",
+    "measure",
+]
 
 LABEL = "drivebuild.size"
 Totals = dict[str, tuple[int, int, int, int]]
@@ -193,3 +203,25 @@ def find_layers(identity: str, folders: Sequence[str], paths: Sequence[str], run
     except msgspec.MsgspecError:
         return {}
     return {path: tuple(n for n in found.get(path, ()) if 0 <= n < len(folders)) for path in paths}
+
+
+def list_layers(identity: str, folders: Sequence[str], run: Run) -> tuple[tuple[str, ...], ...]:
+    """Return the files of each layer that have a content, the lowest first; nothing where that cannot be told.
+
+    Args:
+        identity: the image's id.
+        folders: where the engine keeps its layers, the lowest first.
+        run: starts the container.
+    """
+    if not folders:
+        return ()
+    script = (files("builder.footprint") / "inside/names.py").read_bytes()
+    reply = run(inside_command(identity, folders), script)
+    if reply.code != 0:
+        return ()
+    try:
+        found = msgspec.json.decode(reply.text, type=tuple[tuple[str, ...], ...])
+    except msgspec.MsgspecError:
+        return ()
+    # An engine elsewhere may have other folders of these names: of an image without a file nothing is known.
+    return found if len(found) == len(folders) and any(found) else ()
