@@ -5,6 +5,7 @@ Nothing heavy is imported here: a command imports what it needs when it runs, so
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 from builder import __version__
-from builder.errors import DrivebuildError
+from builder.errors import DrivebuildError, SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 BUG = 70
 """EX_SOFTWARE: the exit code of an error nobody foresaw."""
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+"""What the machine says of any file, and of what standard output is led to: nobody's mistake here."""
 
 _ALONE = {"--lto": "--lto=python"}
 
@@ -111,6 +115,15 @@ class ReportingGroup(TyperGroup):
         except KeyboardInterrupt:
             typer.echo("interrupted", err=True)
             raise typer.Exit(130) from None
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                report_bug(error)
+                raise typer.Exit(BUG) from error
+            # What standard output still holds cannot be written at exit either.
+            sys.stdout = None
+            full = SourceError(f"cannot write {error.filename or 'what is to be said'}: {error.strerror}")
+            report(full)
+            raise typer.Exit(full.exit_code) from error
         except Exception as error:
             # Typer's own errors know how to show themselves; Exit and Abort are no errors.
             if isinstance(error, typer.Exit | typer.Abort) or hasattr(error, "show"):
@@ -149,11 +162,15 @@ def report_bug(error: Exception) -> None:
     import tempfile
     import traceback
 
-    with tempfile.NamedTemporaryFile("w", prefix="drivebuild-bug-", suffix=".txt", delete=False) as file:
-        file.write(f"drivebuild {__version__}: {sys.argv[1:]}\n\n")
-        file.write("".join(traceback.format_exception(error)))
-    message = f"a bug in drivebuild: {type(error).__name__}: {error}"
-    report(DrivebuildError(message, hint=f"please report it, with {file.name}"))
+    told = "".join(traceback.format_exception(error))
+    try:
+        with tempfile.NamedTemporaryFile("w", prefix="drivebuild-bug-", suffix=".txt", delete=False) as file:
+            file.write(f"drivebuild {__version__}: {sys.argv[1:]}\n\n{told}")
+        hint = f"please report it, with {file.name}"
+    except OSError:
+        # Nowhere to keep it, so it is shown after all.
+        hint = f"please report it, with this:\n{told}"
+    report(DrivebuildError(f"a bug in drivebuild: {type(error).__name__}: {error}", hint=hint))
 
 
 app = typer.Typer(

@@ -85,7 +85,8 @@ def _checked(form: str, fail_on: str, vulnerabilities: Path | None) -> tuple[str
     """Return the rules; what cannot be meant is refused before an image is read.
 
     Raises:
-        UsageError: for an unknown format or rule, and one about vulnerabilities without a database.
+        UsageError: for an unknown format or rule, one about vulnerabilities without a database, and a database that is
+            neither file nor folder.
     """
     from builder.recipe.suggest import one_of
 
@@ -103,6 +104,9 @@ def _checked(form: str, fail_on: str, vulnerabilities: Path | None) -> tuple[str
             raise UsageError(f"--fail-on {rule}: there is no such rule", hint=one_of(rule, RULES))
         if rule in (VULNERABILITY, *SEVERITIES) and vulnerabilities is None:
             raise UsageError(f"--fail-on {rule} needs a database of vulnerabilities", hint="add --vulnerabilities DB")
+    # A pipe can be read once and from its beginning; an archive's list of files is at its end.
+    if vulnerabilities is not None and not (vulnerabilities.is_file() or vulnerabilities.is_dir()):
+        raise UsageError(f"--vulnerabilities {vulnerabilities}: no such file or folder")
     return rules
 
 
@@ -124,8 +128,6 @@ def _vulnerable(inventory: Inventory, path: Path | None) -> tuple[Database | Non
     from builder.provenance.osv import read_database
     from builder.provenance.vulnerable import find_vulnerable, packages_by_name
 
-    if not path.exists():
-        raise UsageError(f"--vulnerabilities {path}: no such file or folder")
     database = read_database(path, packages_by_name(inventory))
     return database, find_vulnerable(inventory, database)
 

@@ -105,5 +105,7 @@ def vulnerability_line(findings: Sequence[Finding], database: Database) -> str:
     counted = Counter(each.severity or "unknown" for each in findings)
     parts = ", ".join(f"{counted[name]} {name}" for name in (*SEVERITIES, "unknown") if counted[name])
     ecosystems = ", ".join(database.ecosystems) or "no ecosystem"
-    of = f"{database.entries} entries of {ecosystems}, the newest of {database.newest[:10]}"
-    return f"{len(findings)} known vulnerabilities{f' ({parts})' if parts else ''}; database: {of}"
+    of = f"{database.entries} {'entry' if database.entries == 1 else 'entries'} of {ecosystems}"
+    age = f"the newest of {database.newest[:10]}" if database.newest else "none with a date"
+    known = f"{len(findings)} known {'vulnerability' if len(findings) == 1 else 'vulnerabilities'}"
+    return f"{known}{f' ({parts})' if parts else ''}; database: {of}, {age}"

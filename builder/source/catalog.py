@@ -67,9 +67,10 @@ def _content(path: Path, folder: Path) -> bytes:
         raise RecipeError(f"{_shown(path)}: a link that leads out of the folder of recipes", hint="copy the file there")
     # Not to wait for the writer of a pipe.
     descriptor = os.open(real, os.O_RDONLY | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise RecipeError(f"{_shown(path)}: no ordinary file")
     with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise RecipeError(f"{_shown(path)}: no ordinary file")
         text = file.read(MOST_BYTES + 1)
     if len(text) > MOST_BYTES:
         raise RecipeError(f"{_shown(path)}: larger than {MOST_BYTES >> 20} MiB; no recipe and no lock is")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -109,3 +111,25 @@ def test_an_error_nobody_foresaw_is_a_sentence_and_a_file(monkeypatch: pytest.Mo
     assert "a bug in drivebuild: ZeroDivisionError: by accident" in text
     (kept,) = tmp_path.glob("drivebuild-bug-*.txt")
     assert "Traceback" in kept.read_text()
+
+
+def test_an_error_that_no_file_can_keep_is_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def fail(_settings: object) -> None:
+        raise ZeroDivisionError("by accident")
+
+    monkeypatch.setattr("builder.cli.main.Settings.catalog", fail)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
+    text = drivebuild("list").output
+    assert "a bug in drivebuild: ZeroDivisionError: by accident" in text
+    assert "line" in text.partition("with this:")[2]
+
+
+def test_output_into_a_full_disk_is_no_bug(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    full = Path("/dev/full").open("w")  # noqa: SIM115  closing it fails, too
+    monkeypatch.setattr(sys, "stdout", full)
+    with pytest.raises(SystemExit) as ended:
+        app(["list"])
+    with suppress(OSError):
+        full.close()
+    assert ended.value.code == 5
+    assert capsys.readouterr().err == "error: cannot write what is to be said: No space left on device\n"

@@ -20,6 +20,8 @@ from builder.cli.sbom import aligned
         (("sbom", "x", "--fail-on", "gpl,nothing"), "--fail-on nothing: there is no such rule"),
         (("sbom", "x", "--fail-on", "criticl"), "did you mean 'critical'?"),
         (("sbom", "x", "--fail-on", "high"), "add --vulnerabilities DB"),
+        (("sbom", "x", "--vulnerabilities", "absent"), "absent: no such file or folder"),
+        (("sbom", "x", "--vulnerabilities", "/dev/null"), "/dev/null: no such file or folder"),
         (("sign", "registry.example/a:1"), "only a digest is signed"),
         (("sign", "registry.example/a@sha256:" + "1" * 64, "--verify"), "with whose key?"),
         (("sign", "registry.example/a@sha256:" + "1" * 64, "--identity", "me"), "words about --verify"),

@@ -12,6 +12,7 @@ from support.snapshots import STATUS, distribution, inventory, toy_files
 
 from builder.errors import SourceError
 from builder.provenance.osv import read_database
+from builder.provenance.tables import vulnerability_line
 from builder.provenance.terms import broken, data_notices
 from builder.provenance.vulnerable import Finding, find_vulnerable, packages_by_name
 
@@ -123,7 +124,16 @@ def test_an_archive_a_folder_of_archives_and_one_file(tmp_path: Path) -> None:
             archive.writestr("README", "no entry")
     names = packages_by_name(inventory())
     assert [read_database(tmp_path / each, names).entries for each in ("one.json", "all/PyPI.zip", "all")] == [1, 1, 2]
-    assert read_database(tmp_path / "all", names).newest == "2026-02-03T00:00:00Z"
+    whole = read_database(tmp_path / "all", names)
+    assert whole.newest == "2026-02-03T00:00:00Z"
+    says = vulnerability_line((), whole)
+    assert says == "0 known vulnerabilities; database: 2 entries of PyPI, the newest of 2026-02-03"
+
+
+def test_one_entry_without_a_date_is_said_to_be_one(tmp_path: Path) -> None:
+    (tmp_path / "one.json").write_text('{"id": "A"}')
+    says = vulnerability_line((), read_database(tmp_path / "one.json", ()))
+    assert says == "0 known vulnerabilities; database: 1 entry of no ecosystem, none with a date"
 
 
 def test_files_that_are_no_entries_are_counted_and_a_bomb_is_not_unpacked(
