@@ -16,6 +16,7 @@ from builder.engine.process import Runner
 from builder.errors import BuildError
 from builder.plan.allocator import ALLOCATORS, TCMALLOC
 from builder.plan.compiled_by import TOOLCHAIN
+from builder.plan.manifest import MANIFEST
 from builder.plan.optimise import compiled
 from builder.plan.stage import TARGETS, Plan, StageSpec
 from builder.recipe.types import Catalog
@@ -99,6 +100,7 @@ def _of_image(plan: Plan, catalog: Catalog, *, target: str) -> dict[str, Any]:
         "jobs": json.loads(image["jobs"]),
         "links": {f"{tree['root']}/{link['path']}": link["target"] for link in tree["links"]},
         "labels": dict(image["labels"]) if target == "image" else {},
+        "changed": sorted(_stage(plan, MANIFEST).inputs["changed"]),
         "kept": {keep["stage"].removesuffix("-source"): f"{tree['root']}/{keep['to']}" for keep in tree["trees"]},
         "packages": uses,
         "commands": [" ".join(job.command) for job in jobs],

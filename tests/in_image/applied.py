@@ -71,7 +71,10 @@ def versions(manifest, expect):
 def files(manifest, expect):
     """Report every file that a step changed."""
     must, may = expected(manifest["applied"], site=SITE, kept=expect["kept"])
-    report("manifest has the steps that were applied", bool(must), {k: len(v) for k, v in manifest["applied"].items()})
+    found = {stage: len(steps) for stage, steps in manifest["applied"].items()}
+    # A model may have none.
+    right = sorted(found) == expect["changed"] and all(found.values())
+    report("manifest has the steps that were applied", right, {"expected": expect["changed"], "found": found})
     for path, (blob, stage) in sorted(must.items()):
         found = object_id(path)
         report(f"file {path} as {stage} left it", found == blob, {"expected": blob or "gone", "found": found or "gone"})

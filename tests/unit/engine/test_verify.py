@@ -98,6 +98,7 @@ def test_the_expectations_of_a_stand_in_come_from_the_plan(stub: dict[str, objec
     assert isinstance(commands, list)
     assert any("projects/configs/StreamPETR/" in command for command in commands)
     assert stub["kept"] == {"mmdet3d": "/workspace/streampetr/StreamPETR/mmdetection3d"}
+    assert stub["changed"] == ["mmdet3d-source", "overlay-mmcv", "overlay-mmdet", "tree"]
     packages = stub["packages"]
     assert isinstance(packages, dict)
     assert packages["mmcv"] == "mmcv-full"

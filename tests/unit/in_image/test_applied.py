@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -83,3 +84,16 @@ def test_the_id_of_a_file_is_gits(load: Load, tmp_path: Path) -> None:
 )
 def test_a_source_is_pinned_by_what_its_label_says(load: Load, source: dict[str, str], word: str) -> None:
     assert load("_applied").pin(source) == word
+
+
+@pytest.mark.parametrize(
+    ("applied", "planned", "ok"),
+    [({}, [], True), ({}, ["tree"], False), ({"tree": []}, ["tree"], False), ({"overlay-x": ["step"]}, [], False)],
+)
+def test_the_stages_with_steps_are_those_of_the_plan_which_may_have_none(
+    load: Load, capsys: pytest.CaptureFixture[str], applied: dict[str, list[object]], planned: list[str], ok: bool
+) -> None:
+    applied = {stage: [record("/w", ("a.py", "1")) for _ in steps] for stage, steps in applied.items()}
+    load("applied").files({"applied": applied}, {"kept": {}, "changed": planned})
+    line = json.loads(capsys.readouterr().out.splitlines()[0])
+    assert (line["check"], line["ok"]) == ("manifest has the steps that were applied", ok)
