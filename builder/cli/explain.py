@@ -81,7 +81,7 @@ def _one_path(inventory: Inventory, asked: str) -> str:
         more = f"\n  and {len(found) - MANY} more" if len(found) > MANY else ""
         raise UsageError(f"{shown}: {len(found)} paths of the image end with it{listed}{more}", hint="name one in full")
     near = ", ".join(_plain(each) for each in nearest(entries, asked))
-    raise UsageError(f"{shown}: the image has no such path", hint=f"there is {near}" if near else "")
+    raise UsageError(f"{shown or repr(asked)}: the image has no such path", hint=f"there is {near}" if near else "")
 
 
 def _plain(text: str) -> str:

@@ -19,6 +19,7 @@ from builder.engine.snapshot import Asked
 from builder.engine.target import default_tag, target_of
 from builder.engine.trust import CaBundle
 from builder.errors import BuildError, UsageError
+from builder.plan.imagename import IMAGE_NAME
 from builder.plan.stage import TARGETS, Plan
 from builder.recipe.suggest import one_of
 
@@ -175,11 +176,14 @@ def _contexts(choices: Choices) -> Iterator[str]:
 
 
 def check_arguments(dockerfile: str, choices: Choices) -> None:
-    """Look whether the Dockerfile declares every build argument.
+    """Look whether the Dockerfile declares every build argument, and whether the image can have its name.
 
     Raises:
-        UsageError: naming the one it does not declare.
+        UsageError: naming the one it does not declare, or the name.
     """
+    named = IMAGE_NAME.match(choices.tag)
+    if choices.tag and (named is None or named["digest"]):
+        raise UsageError(f"--tag {choices.tag!r}: no image can be called that", hint="such as team/streampetr:try-1")
     declared = declared_arguments(dockerfile)
     for name in choices.arguments:
         if name not in declared:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from builder.engine.process import CommandMissingError, Runner
-from builder.errors import BuildError
+from builder.errors import BuildError, UsageError
+from builder.plan.imagename import is_image
 
 if TYPE_CHECKING:
     import docker
@@ -104,9 +105,17 @@ class Engine:
         )
 
     def image(self, name: str) -> Image | None:
-        """Return an image of the engine's own store, or None when it is not there."""
+        """Return an image of the engine's own store, or None when it is not there.
+
+        Raises:
+            UsageError: no image can be called that.
+        """
         from docker.errors import ImageNotFound, NotFound
 
+        if not is_image(name):
+            raise UsageError(
+                f"{name!r} can be no image's name", hint="such as drivebuild/streampetr:debian-12-cpu-stock"
+            )
         try:
             found = self._client.inspect_image(name)
         except (ImageNotFound, NotFound):

@@ -1,7 +1,7 @@
 """What a run is called and where it lies in a cluster, every text held against what Kubernetes takes. Pure.
 
 Rules: kubernetes.io/docs/concepts/overview/working-with-objects/names (names), .../labels (labels),
-.../reference/kubernetes-api/common-definitions/quantity (sizes); distribution/reference (images).
+.../reference/kubernetes-api/common-definitions/quantity (sizes).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from builder.errors import UsageError
+from builder.plan.imagename import IMAGE_NAME
 
 __all__ = ["LONGEST_NAME", "ClusterSite", "checked", "pairs", "plain_name"]
 
@@ -20,14 +21,6 @@ LONGEST_NAME = 48
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 _SUBDOMAIN = rf"(?=.{{1,253}}\Z){_LABEL}(\.{_LABEL})*"
 _WORD = r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?"
-_COMPONENT = r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*"
-_PART = r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
-# As engines tell it from a folder of their default registry: with a dot or a port, or localhost.
-_HOST = rf"((localhost|{_PART}(\.{_PART})+|{_PART}(\.{_PART})*(?=:))(:[0-9]+)?/)?"
-_IMAGE = re.compile(
-    rf"(?=.{{1,400}}\Z){_HOST}{_COMPONENT}(/{_COMPONENT})*(?P<tag>:[A-Za-z0-9_][A-Za-z0-9_.-]{{0,127}})?"
-    r"(?P<digest>@sha256:[0-9a-f]{64})?\Z"
-)
 _QUANTITY = re.compile(r"(?!0+(\.0+)?[A-Za-z]*\Z)[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?\Z")
 
 
@@ -128,7 +121,7 @@ def _size(text: str) -> bool:
 
 
 def _check_image(image: str) -> None:
-    found = _IMAGE.match(image)
+    found = IMAGE_NAME.match(image)
     if found is None:
         hint = "such as registry.example.org/team/streampetr:1 or NAME@sha256:DIGEST"
         raise UsageError(f"--image {image!r} is no reference of an image", hint=hint)
