@@ -27,11 +27,12 @@ from builder.engine.hints import Circumstances, hint_for, joined, lost_snapshot
 from builder.engine.host import INSTALL, Engine, Facts
 from builder.engine.local import PREFIX
 from builder.engine.log import BuildLog, begun_log
+from builder.engine.mend import looked_at, lost_of_cache, stands_on
 from builder.engine.process import Argv, CommandMissingError, Runner
 from builder.engine.progress import Decoder, Event
 from builder.engine.record import BuildRecord, StageRecord
 from builder.engine.snapshot import remember
-from builder.engine.state import EXPORT, BuildState
+from builder.engine.state import EXPORT, BuildState, Failure
 from builder.errors import BuildError
 from builder.plan.stage import Plan
 
@@ -132,25 +133,59 @@ class _Run:
         return record
 
     def _tried(self, files: Path, log: BuildLog) -> int:
-        """Run the build, and its export again where the engine lost a layer between two of its own steps.
+        """Run the build, and again where the engine lost a layer that it had.
 
-        All steps are in the cache by then, where another try without it would not look.
+        An export that lost one is tried from the cache: there all steps are by then, and without it they ran again.
         """
-        choices = self._choices
+        choices, hopeful = self._choices, True
         for left in reversed(range(TRIES)):
-            command = build_command(self._plan, choices, folder=files)
-            log.text("$ " + " ".join(command))
-            code = self._stream(command, log)
-            self._take(self._decoder.finish(), log)
+            code = self._once(choices, files, log)
             failure = self._state.failure
-            if not (code and left and failure and failure.stage == EXPORT and lost_snapshot(failure.error)):
+            if not (code and left and failure):
                 return code
-            log.text(f"{failure.error}: the engine lost a layer that it had, so this is tried again ({left} left)")
-            time.sleep(RETRY_AFTER)
-            choices = from_cache(choices)
-            self._decoder = Decoder()
+            if failure.stage == EXPORT and lost_snapshot(failure.error):
+                log.text(f"{failure.error}: the engine lost a layer that it had, so this is tried again ({left} left)")
+                time.sleep(RETRY_AFTER)
+                choices = from_cache(choices)
+            elif hopeful and lost_of_cache(failure) and not (choices.elsewhere or choices.no_cache):
+                hopeful = self._mended(failure, files, log)
+            else:
+                return code
             self._state.again()
         raise AssertionError("the last try returns")
+
+    def _once(self, choices: Choices, files: Path, log: BuildLog) -> int:
+        command = build_command(self._plan, choices, folder=files)
+        log.text("$ " + " ".join(command))
+        self._decoder = Decoder()
+        code = self._stream(command, log)
+        self._take(self._decoder.finish(), log)
+        return code
+
+    def _mended(self, failure: Failure, files: Path, log: BuildLog) -> bool:
+        """Run the stages again whose layers the engine has lost; return whether there were any.
+
+        Each stage that the failed step stands on is made an image of, which costs nothing where all its layers are
+        there.
+        """
+        tag, found = f"drivebuild/mending:{files.name.lower().strip('._-')}", False
+        log.text(f"{failure.error}: the engine has lost a layer of its build cache; looking for the stage of it")
+        try:
+            for stage in stands_on(self._plan, self._choices, failure.stage):
+                self._state.again()
+                if not self._once(looked_at(self._choices, stage, tag), files, log):
+                    continue
+                lost = self._state.failure
+                if lost is None or not lost_of_cache(lost):
+                    break
+                log.text(f"the engine has lost a layer of stage {stage}: it runs again")
+                self._state.again(without=stage)
+                if self._once(looked_at(self._choices, stage, tag, again=(stage,)), files, log):
+                    break
+                found = True
+        finally:
+            self._runner.run(("docker", "image", "rm", "--force", tag))
+        return found
 
     def _stream(self, command: Argv, log: BuildLog) -> int:
         def feed(piece: bytes) -> None:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from builder.engine.mend import LOST_OF_CACHE
 from builder.patience import LOST_LAYER
 
 __all__ = ["LOW_DISK_BYTES", "Circumstances", "hint_for", "joined", "lost_snapshot", "unreachable_host"]
@@ -115,11 +116,11 @@ _TABLE: tuple[tuple[str, str], ...] = (
         "out of memory: try fewer compile jobs at a time, `--jobs 1`, or give the machine more memory",
     ),
     (
-        # Seen here after the engine's disk had been full: the cache has a record of a layer whose folder is gone.
-        r"layer does not exist|/overlay2/\S*: no such file or directory",
+        # builder/engine/mend.py has the cause, and what is tried before anybody reads this.
+        LOST_OF_CACHE,
         (
-            "the engine has lost a layer of its build cache, as after a full disk: start the engine anew; "
-            "if that does not help, `docker builder prune --all` forgets the cache, and compiles run again"
+            "the engine has lost a layer of its build cache, and running its stage again did not bring it back: "
+            "`docker builder prune --all` forgets the cache, and compiles run again"
         ),
     ),
     (

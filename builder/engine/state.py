@@ -111,6 +111,8 @@ class BuildState:
         self._steps: dict[str, _Step] = {}
         self._settled: frozenset[str] = frozenset()
         """Steps that an earlier try of this build has finished: the engine calls them cached in the next one."""
+        self._begun: frozenset[str] = frozenset()
+        """Steps that an earlier try had begun when it failed: where they are cached now, it was this build's work."""
         self._outcome: Literal["", "done", "failed", "cancelled"] = ""
         self.texts: list[str] = []
 
@@ -131,10 +133,16 @@ class BuildState:
         """Say how the build ended: what has not ended by then never will."""
         self._outcome = outcome
 
-    def again(self) -> None:
-        """Begin another try of the same build: what has finished stays as it was, what failed is forgotten."""
+    def again(self, *, without: str = "") -> None:
+        """Begin another try of the same build: what has finished stays as it was, what failed is forgotten.
+
+        Forgotten is, too, what is known of the stage `without`: it will run once more.
+        """
+        self._begun |= {digest for digest, step in self._steps.items() if step.ran and step.stage != without}
         self._steps = {
-            digest: step for digest, step in self._steps.items() if step.started and not step.active and not step.error
+            digest: step
+            for digest, step in self._steps.items()
+            if step.started and not step.active and not step.error and (not without or step.stage != without)
         }
         self._settled = frozenset(self._steps)
         self.texts.clear()
@@ -187,9 +195,13 @@ class BuildState:
         return tuple((step.name.removeprefix(_IMPORT), step.error) for step in steps)
 
     def _vertex(self, event: Vertex) -> None:
-        if event.digest in self._settled and not event.error:
-            return
         step = self._steps.get(event.digest)
+        if step and event.digest in self._settled and not event.error:
+            if event.cached or event.started is None or not step.cached:
+                return
+            # What the cache had in an earlier try was of no use after all, and runs.
+            step.cached = False
+            self._settled -= {event.digest}
         if step is None:
             step = self._steps[event.digest] = _named(event.name)
             if step.stage:
@@ -199,7 +211,7 @@ class BuildState:
                 # Its cached result was gone when it was wanted, and BuildKit runs it after all.
                 step.error, step.cached = "", False
             self._span(step, event.started, event.completed)
-        step.cached = step.cached or event.cached
+        step.cached = step.cached or (event.cached and event.digest not in self._begun)
         step.error = event.error or step.error
 
     def _span(self, step: _Step, start: float, end: float | None) -> None:

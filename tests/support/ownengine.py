@@ -42,6 +42,8 @@ class OwnEngine:
     repository: str = "localhost:5000/team"
     kill: Callable[[], None] = lambda: None
     """Ends it at once, as a machine that loses its power; the registry, too."""
+    start: Callable[[], None] = lambda: None
+    """Starts it again, with all that it had."""
 
     @property
     def address(self) -> str:
@@ -89,19 +91,32 @@ def own_engine(*, containerd_store: bool, with_registry: bool = True, bridge: st
     store = "true" if containerd_store else "false"
     (folder / "daemon.json").write_text(f'{{"features": {{"containerd-snapshotter": {store}}}}}')
     words = ("unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            (*words, "bash", "-c", SCRIPT, "own-engine", registry, str(folder), bridge), stdout=log, stderr=log
-        )
-    made = OwnEngine(folder, kill=process.kill)
-    try:
+    running: list[subprocess.Popen[bytes]] = []
+
+    def start() -> None:
+        # As /run after a start of the machine: numbers of processes of a former namespace say nothing.
+        (folder / "pid").unlink(missing_ok=True)
+        shutil.rmtree(folder / "exec", ignore_errors=True)
+        with (folder / "log").open("ab") as log:
+            process = subprocess.Popen(
+                (*words, "bash", "-c", SCRIPT, "own-engine", registry, str(folder), bridge), stdout=log, stderr=log
+            )
+        running.append(process)
         _until(lambda: process.poll() is not None or made.docker("version").returncode == 0)
         assert process.poll() is None, (folder / "log").read_text(errors="replace")[-3000:]
+
+    def kill() -> None:
+        # With it go, as the kernel says, all that it started and its mounts.
+        for process in running:
+            process.kill()
+            process.wait()
+
+    made = OwnEngine(folder, kill=kill, start=start)
+    try:
+        start()
         yield made
     finally:
-        # With it go, as the kernel says, all that it started and its mounts.
-        process.kill()
-        process.wait()
+        kill()
         _until(lambda: shutil.rmtree(folder, ignore_errors=True) or not folder.exists())
 
 

@@ -13,6 +13,7 @@ from support.runner import RecordingRunner
 
 from builder.engine import folders
 from builder.engine.build import TRIES, Choices, build, build_command, declared_arguments, default_tag
+from builder.engine.builders import Builder
 from builder.engine.host import Image
 from builder.engine.local import LocalSource
 from builder.engine.process import Argv
@@ -169,6 +170,66 @@ def test_an_engine_that_loses_layers_for_ever_is_an_error() -> None:
         built(runner)
     assert "run the same command again" in caught.value.hint
     assert not runner.replies
+
+
+GONE = "failed to get layer sha256:52: layer does not exist"
+
+
+def asked(runner: RecordingRunner) -> list[tuple[str, str]]:
+    """Return the target of each build, and the stages that it runs again."""
+
+    def value(words: tuple[str, ...], option: str) -> str:
+        return words[words.index(option) + 1] if option in words else ""
+
+    return [(value(words, "--target"), value(words, "--no-cache-filter")) for words in runner.asked if "build" in words]
+
+
+def test_a_stage_whose_layer_the_cache_has_lost_runs_again_alone() -> None:
+    cached = (RECORDED / "cached.json").read_bytes()
+    # base is whole, mmcv is not; env and the image are.
+    replies = [(lost(GONE), 1), (cached, 0), (lost(GONE), 1), (cached, 0), (cached, 0), (cached, 0), (cached, 0)]
+    runner = Replies(replies)
+    record = built(runner)
+    assert asked(runner) == [
+        ("image", ""),
+        ("base", ""),
+        ("mmcv", ""),
+        ("mmcv", "mmcv"),
+        ("env", ""),
+        ("image", ""),
+        ("image", ""),
+    ]
+    assert not runner.replies
+    assert record.outcome == "done"
+    assert "lost a layer of stage mmcv: it runs again" in Path(record.log).read_text()
+    tags = {words[words.index("--tag") + 1] for words in runner.asked if "build" in words}
+    (other,) = tags - {PLAN.tag}
+    assert other.startswith("drivebuild/mending:")
+    assert ("docker", "image", "rm", "--force", other) in runner.asked
+
+
+def test_where_every_stage_is_whole_the_engines_word_stands() -> None:
+    cached = (RECORDED / "cached.json").read_bytes()
+    runner = Replies([(lost(GONE), 1), *[(cached, 0)] * 4, (lost(GONE), 1)])
+    with pytest.raises(BuildError, match="layer does not exist") as caught:
+        built(runner)
+    assert not runner.replies
+    assert "docker builder prune --all" in caught.value.hint
+
+
+def test_another_fault_while_it_is_mended_is_that_builds_own() -> None:
+    failed = (RECORDED / "failed.json").read_bytes()
+    runner = Replies([(lost(GONE), 1), (failed, 1), (failed, 1)])
+    with pytest.raises(BuildError, match="exit code: 3"):
+        built(runner)
+    assert asked(runner) == [("image", ""), ("base", ""), ("image", "")]
+
+
+@pytest.mark.parametrize("choices", [Choices(no_cache=True), Choices(builder=Builder(name="farm", driver="remote"))])
+def test_nothing_is_mended_where_no_cache_is_read_or_another_builders_is(choices: Choices) -> None:
+    runner = Replies([(lost(GONE), 1)])
+    with pytest.raises(BuildError, match="layer does not exist"):
+        built(runner, choices)
 
 
 def test_another_fault_of_an_export_is_not_tried_again() -> None:

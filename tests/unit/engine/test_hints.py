@@ -56,7 +56,7 @@ def test_a_source_stage_says_what_to_do_without_the_host() -> None:
         ("x509: certificate signed by unknown authority", "--ca-bundle FILE"),
         ("ssl.SSLCertVerificationError: certificate verify failed", "--ca-bundle FILE"),
         ("Cannot connect to the Docker daemon at unix:///var/run/docker.sock", "systemctl start docker"),
-        ("failed to get layer sha256:e92918: layer does not exist", "start the engine anew"),
+        ("failed to get layer sha256:e92918: layer does not exist", "running its stage again did not"),
         ("stat /var/lib/docker/overlay2/ojt796: no such file or directory", "docker builder prune --all"),
         ("warning: a.c: function control flow change detected (hash mismatch) f Hash = 7", "make it again"),
         ("docker: 'buildx' is not a docker command.", "docker-buildx"),

@@ -131,3 +131,41 @@ def test_a_step_whose_cached_result_is_gone_runs_after_all() -> None:
     assert states(state) == {"wheel": "done"}
     assert state.views(20.0)[0].seconds == 3.0
     assert state.failure is None
+
+
+def test_what_a_failed_try_had_begun_and_the_next_finds_done_is_this_builds_work() -> None:
+    state = BuildState(["base", "tools", "image"])
+    state.apply(Vertex("b", "[base 1/1] RUN a", cached=True, started=1.0, completed=1.0))
+    state.apply(Vertex("t", "[tools 1/1] RUN b", started=1.0))
+    state.apply(Vertex("i", "[image 1/1] RUN c", started=1.5, completed=1.6, error="layer does not exist"))
+    state.apply(Vertex("t", "[tools 1/1] RUN b", started=1.0, completed=1.7, error="context canceled"))
+    state.again()
+    for digest, name in (("b", "[base 1/1] RUN a"), ("t", "[tools 1/1] RUN b")):
+        state.apply(Vertex(digest, name, cached=True, started=3.0, completed=3.0))
+    state.apply(Vertex("i", "[image 1/1] RUN c", started=3.0, completed=4.0))
+    state.finish("done")
+    assert states(state) == {"base": "cached", "tools": "done", "image": "done"}
+
+
+def test_a_stage_that_runs_once_more_is_not_what_the_cache_had_of_it() -> None:
+    state = BuildState(["tools", "image"])
+    state.apply(Vertex("t", "[tools 1/1] RUN b", cached=True, started=1.0, completed=1.0))
+    state.again(without="tools")
+    state.apply(Vertex("t", "[tools 1/1] RUN b", started=2.0, completed=4.0))
+    state.again()
+    state.apply(Vertex("t", "[tools 1/1] RUN b", cached=True, started=5.0, completed=5.0))
+    state.finish("done")
+    assert states(state)["tools"] == "done"
+    assert state.views(9.0)[0].seconds == 2.0
+
+
+def test_what_was_cached_for_a_try_that_failed_may_have_to_run_for_the_next() -> None:
+    state = BuildState(["tools"])
+    state.apply(Vertex("t", "[tools 1/1] RUN b", cached=True, started=1.0, completed=1.0))
+    state.again()
+    state.apply(Vertex("t", "[tools 1/1] RUN b", started=2.0))
+    state.apply(Vertex("t", "[tools 1/1] RUN b", started=2.0, completed=4.0))
+    state.again()
+    state.apply(Vertex("t", "[tools 1/1] RUN b", cached=True, started=5.0, completed=5.0))
+    assert states(state) == {"tools": "done"}
+    assert state.views(9.0)[0].seconds == 2.0
