@@ -2,9 +2,11 @@
 
 Each compiler leaves other traces, found in the ELF file and not in what a build recorded about itself:
 - GCC: .GCC.command.line calls the language of the code GIMPLE, which is what the link reads. The link-time optimiser
-  renames statics of merged files (.lto_priv), all that it shares between partitions and else those of one name; with a
-  profile GCC splits the cold part off functions (.cold). CPython 3.11.2 has 10955 and 3360 of them with both, 0 and 15
-  with neither.
+  renames statics of merged files (.lto_priv), all that it shares between partitions and else those of one name. With a
+  profile GCC has sections of their own for what never ran, what ran once and what is hot, and GNU's linker lays them
+  before all other code, which begins with the C runtime's start files. (It splits functions as well, into NAME.cold,
+  but for x86 alone.) CPython 3.11.2 has 10955 statics and 7133 functions of these with both, 0 and 21 with neither; on
+  aarch64 8732 and 3776, 0 and 8.
 - Clang: .comment names lld, which alone can link its bitcode here, and .GCC.command.line has the options of the
   compile. ThinLTO makes statics visible to other files under a name of their own (.llvm.<number>); full LTO leaves one
   file of a name that no source has. What the profile calls hot lies in a section of its own.
@@ -13,6 +15,8 @@ Each compiler leaves other traces, found in the ELF file and not in what a build
 import re
 
 EVAL = "_PyEval_EvalFrameDefault"
+START = ("deregister_tm_clones", "_start")
+"""Functions of the start files, which no profile moves; a shared library has the first one only."""
 RUNTIME = ("__gcov_", "__llvm_profile_", "__llvm_gcov_")
 
 
@@ -21,13 +25,13 @@ def of_gcc(elf):
     switches = " ".join(elf.strings(".GCC.command.line"))
     names = _names(elf)
     renamed = sum(".lto_priv" in name for name in names)
-    cold = sum(name.endswith(".cold") for name in names)
+    moved = _before_the_rest(elf)
     facts = {
         "LTO recorded in the binary": "GNU GIMPLE" in switches,
         "LTO renamed statics in the binary": renamed >= 100,
-        "PGO split cold code off in the binary": cold >= 1000,
+        "PGO sorted functions in the binary": moved >= 1000,
     }
-    return facts, {"renamed statics": renamed, "cold parts": cold, "switches recorded": bool(switches)}
+    return facts, {"renamed statics": renamed, "sorted functions": moved, "switches recorded": bool(switches)}
 
 
 def of_clang(elf):
@@ -46,6 +50,14 @@ def of_clang(elf):
         "PGO found the loop hot": bool(hot and loop and hot[3] <= loop[0] < hot[3] + hot[5]),
     }
     return facts, {"renamed statics": renamed, "hot bytes": hot[5] if hot else 0, "switches recorded": bool(switches)}
+
+
+def _before_the_rest(elf):
+    """Return how many names of code lie before that of the start files; $x and $d mark what is code on aarch64."""
+    text = elf.sections.get(".text")
+    entries = [(name, value) for name, value, section in elf.entries(".symtab") if section]
+    start = next((value for wanted in START for name, value in entries if name == wanted), 0)
+    return sum(text[3] <= value < start and not name.startswith("$") for name, value in entries) if text else 0
 
 
 def with_runtime(elf):

@@ -11,12 +11,15 @@ import pytest
 class Code:
     """An interpreter's ELF file, as the script sees it."""
 
-    def __init__(self, switches: str, comment: str, names: list[str], *, loop: int = 0) -> None:
+    def __init__(self, switches: str, comment: str, names: list[str], *, loop: int = 0, early: int = 0) -> None:
         self.texts = {".GCC.command.line": [switches], ".comment": [comment]}
         self.names = names
         self.loop = loop
+        self.early = early
         # name, type, flags, address, offset, size
-        self.sections = {".text.hot": (0, 1, 6, 0x1000, 0x1000, 0x800)} if loop else {}
+        self.sections = {".text": (0, 1, 6, 0x1000, 0x1000, 0x20000)}
+        if loop:
+            self.sections[".text.hot"] = (0, 1, 6, 0x1000, 0x1000, 0x800)
 
     def strings(self, name: str) -> list[str]:
         return self.texts.get(name, [])
@@ -26,12 +29,14 @@ class Code:
 
     def entries(self, name: str) -> Iterator[tuple[str, int, int]]:
         yield "_PyEval_EvalFrameDefault", self.loop, 12
+        yield "deregister_tm_clones", 0x9000, 12
+        yield from ((name, 0x1000 + 4 * number, 12) for number in range(self.early) for name in (f"f{number}", "$x"))
+        yield from ((f"late{number}", 0x9010 + 4 * number, 12) for number in range(2000))
+        yield "defined_elsewhere", 0x2000, 0
 
 
 THIN = [f"static{number}.llvm.{number}" for number in range(400)]
-RENAMED = [f"static{number}.lto_priv.0" for number in range(2000)] + [
-    f"function{number}.cold" for number in range(2000)
-]
+RENAMED = [f"static{number}.lto_priv.0" for number in range(2000)]
 USE = "clang -O3 -flto=thin -fprofile-use=/src/profile/python.profdata"
 LLD = "Linker: Debian LLD 19.1.7"
 
@@ -68,8 +73,15 @@ def test_clang_with_one_missing(code: Code, missing: str, script: ModuleType) ->
 
 def test_gcc(script: ModuleType) -> None:
     for link in ("-fltrans", "-flto-partition=none"):
-        assert all(script.of_gcc(Code(f"GNU GIMPLE 12.2.0 -O3 {link}", "", RENAMED))[0].values())
+        facts, figures = script.of_gcc(Code(f"GNU GIMPLE 12.2.0 -O3 {link}", "", RENAMED, early=1500))
+        assert all(facts.values()), facts
+        assert figures["sorted functions"] == 1500
     assert not any(script.of_gcc(Code("GNU C11 12.2.0 -O3 -flto", "", ["a", "b.cold"]))[0].values())
+
+
+def test_gcc_without_a_profile_leaves_functions_where_they_are(script: ModuleType) -> None:
+    facts, _ = script.of_gcc(Code("GNU GIMPLE 12.2.0 -O3 -fltrans", "", RENAMED, early=20))
+    assert [name for name, there in facts.items() if not there] == ["PGO sorted functions in the binary"]
 
 
 def test_counters_left_are_named(script: ModuleType) -> None:
