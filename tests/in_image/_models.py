@@ -22,6 +22,15 @@ def main_config(commands, root):
     return next((path for path in wanted if os.path.isfile(os.path.join(root, path))), "")
 
 
+def has_configs(root):
+    """Return whether there is a folder of configs anywhere below a model's root, and a file of Python in it."""
+    return any(
+        name.endswith(".py") and config_folder(os.path.join(os.path.relpath(where, root), name))
+        for where, _, names in os.walk(root)
+        for name in names
+    )
+
+
 def configs(folder, root):
     """Return all configs below a folder of `root`, relative to `root`, sorted."""
     found = []

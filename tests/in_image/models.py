@@ -18,6 +18,7 @@ from _attempts import PATCHES, Attempts
 from _models import (
     config_folder,
     configs,
+    has_configs,
     innermost,
     is_experiment,
     main_config,
@@ -312,7 +313,10 @@ def pieces(data):
 def main():
     model = Model(json.load(sys.stdin))
     install()
-    report("main config is named by the jobs", bool(model.main), model.main)
+    if model.main or has_configs(ROOT):
+        report("main config is named by the jobs", bool(model.main), model.main)
+    else:
+        not_verified("network of the main config is built", "needs a folder of configs in the model's tree")
     if model.main:
         config = parse_configs(model)
         if config is None:

@@ -41,6 +41,18 @@ def test_configs_are_those_of_its_own_folder(load: Load, root: str) -> None:
     assert models.train_script(root) == "tools/train.py"
 
 
+def test_a_tree_without_configs_is_told_from_one_whose_jobs_name_none(load: Load, root: str, tmp_path: Path) -> None:
+    has_configs = load("_models").has_configs
+    assert has_configs(root)
+    other = tmp_path / "other"
+    (other / "config").mkdir(parents=True)
+    (other / "step.py").touch()
+    (other / "config/one.yaml").touch()
+    assert not has_configs(str(other))
+    (other / "config/one.py").touch()
+    assert has_configs(str(other))
+
+
 def test_only_imports_are_taken_from_a_train_script(load: Load) -> None:
     text = "import os, sys\nopen('/nowhere')\nif __name__ == '__main__':\n    from json import loads\n    main()\n"
     found = load("_models").imports(text)

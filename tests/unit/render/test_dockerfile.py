@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from jinja2 import meta
@@ -263,3 +264,16 @@ def test_variants_share_all_of_the_environment_but_python(
     assert parts[0][0] == parts[1][0]
     assert "uv pip install" in parts[0][0]
     assert parts[0][1].removeprefix("stock") == parts[1][1].removeprefix("lto")
+
+
+def test_any_user_of_the_group_may_write_to_a_tree_that_nothing_is_linked_into(
+    catalog: Catalog, templates: dict[str, str]
+) -> None:
+    plan = make_plan(catalog, "streampetr", platform="debian-12-cpu")
+    stages = tuple(
+        replace(stage, inputs={**stage.inputs, "links": ()}) if stage.name == "tree" else stage for stage in plan.stages
+    )
+    text = render_dockerfile(replace(plan, stages=stages), templates)
+    (tree,) = re.findall(r"\n# [^\n]*\nFROM [^\n]* AS tree\n.*?\n\n", text, re.DOTALL)
+    assert "link()" not in tree
+    assert tree.endswith("mkdir -p .home .torch; \\\n    chmod -R g=u .\n\n")
