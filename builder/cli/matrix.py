@@ -119,7 +119,9 @@ def matrix(
         "bake": lambda: _bake(settings, found),
     }
     if chosen == "table":
-        _print_table(found)
+        from builder.cli.matrixview import print_matrix
+
+        print_matrix(found.rows, found.jobs, tags=len(found.merges), since=found.past is not None)
     else:
         typer.echo(printed[chosen]().rstrip("\n"))
 
@@ -297,45 +299,3 @@ def _json(found: _Found) -> str:
     if found.past is not None:
         data["since"] = {"commit": found.past.commit, "lost": found.past.lost, "removed": list(found.removed)}
     return msgspec.json.format(msgspec.json.encode(data), indent=2).decode()
-
-
-def _print_table(found: _Found) -> None:
-    from builder.cli.inspect import print_table
-    from builder.render.keys import SHORT
-
-    if not found.rows:
-        typer.echo("no image" if found.past is None else "no image has changed")
-        return
-    header = ["IMAGE", "ARCH", "RUNNER", "MINUTES", "RECIPE"]
-    rows = [
-        [row.tag, row.architecture, _label(row.runner), _minutes(row.minutes), row.recipe[:SHORT]] for row in found.rows
-    ]
-    if found.past is not None:
-        header.append("CHANGE")
-        rows = [[*cells, row.change] for cells, row in zip(rows, found.rows, strict=True)]
-    if found.jobs:
-        builds = [
-            (
-                job.name,
-                job.architecture,
-                _label(job.runner),
-                _minutes(job.minutes),
-                " ".join(b.stage for b in job.builds),
-            )
-            for job in found.jobs
-        ]
-        print_table(builds, header=("FIRST", "ARCH", "RUNNER", "MINUTES", "STAGES"))
-        typer.echo("")
-    print_table(rows, header=header)
-    typer.echo(f"\n{len(found.rows)} images of {len(found.merges)} tags, after {len(found.jobs)} shared jobs")
-    reasons = {job.no_minutes for job in found.jobs} | {row.no_minutes for row in found.rows}
-    for why in sorted(reasons - {""}):
-        typer.echo(f"no minutes: {why}")
-
-
-def _label(runner: Runner) -> str:
-    return runner if isinstance(runner, str) else ",".join(runner)
-
-
-def _minutes(minutes: float | None) -> str:
-    return "-" if minutes is None else f"{minutes:g}"

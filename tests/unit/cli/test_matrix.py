@@ -87,7 +87,20 @@ def test_no_record_is_no_minutes_and_a_reason() -> None:
     row = images("--filter", "model=tpvformer", "--filter", "platform=debian-12-cpu", "--filter", "variant=stock")[0]
     assert row["minutes"] is None
     assert row["no_minutes"] == "no build of debian-12-cpu on x86_64 is recorded here"
-    assert "no minutes: no build of debian-12-cpu on x86_64" in drivebuild("matrix").output
+    said = drivebuild("matrix", "--filter", "platform=debian-12-cpu").output
+    assert "of them: no build of debian-12-cpu on x86_64 is recorded here\n" in said
+    lines = drivebuild("matrix").output.splitlines()
+    reasons = [line for line in lines if line.startswith("no minutes for ")]
+    assert len(reasons) == 5
+    (rest,) = (line for line in lines if line.startswith("and for "))
+    every = printed("--format", "json")
+    unknown = sum(row["no_minutes"] != "" for kind in ("images", "shared") for row in every[kind])
+    assert sum(int(line.split()[3]) for line in reasons) + int(rest.split()[2]) == unknown
+
+
+def test_one_is_not_called_many() -> None:
+    words = ("--filter", "model=tpvformer", "--filter", "platform=debian-12-cpu", "--filter", "variant=stock")
+    assert "\n1 image of 1 tag, after 0 shared jobs\n" in drivebuild("matrix", *words).output
 
 
 def test_minutes_are_those_of_past_builds() -> None:
