@@ -6,11 +6,13 @@ import json
 import sys
 from contextlib import suppress
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from support.cli import drivebuild, refused
 from support.files import REPOSITORY
 
+from builder.__main__ import start
 from builder.cli.main import app
 
 MODELS = ("flashocc", "panoocc", "pivotnet", "streampetr", "tpvformer")
@@ -133,3 +135,17 @@ def test_output_into_a_full_disk_is_no_bug(monkeypatch: pytest.MonkeyPatch, caps
         full.close()
     assert ended.value.code == 5
     assert capsys.readouterr().err == "error: cannot write what is to be said: No space left on device\n"
+
+
+class _Interrupted(ModuleType):
+    def __getattr__(self, name: str) -> object:
+        raise KeyboardInterrupt if name == "run" else AttributeError(name)
+
+
+def test_an_interrupt_before_the_command_has_begun_is_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "builder.cli.main", _Interrupted("builder.cli.main"))
+    with pytest.raises(SystemExit) as ended:
+        start()
+    assert (ended.value.code, capsys.readouterr().err) == (130, "interrupted\n")
