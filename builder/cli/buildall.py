@@ -22,9 +22,8 @@ from builder.cli.building import (
 from builder.cli.compilecache import CompileCache, compiled_before, parsed
 from builder.cli.main import Settings, app
 from builder.cli.matrix import Since
-from builder.cli.options import AcceptBisheng, AcceptCann, AsJson, Pins, accepted, parse_pins
+from builder.cli.options import AcceptBisheng, AcceptCann, AsJson, Pins, accepted, check_new_file, parse_pins
 from builder.cli.push import BuilderName, CacheFrom, CacheTo, FixedTimes, Overwrite, Push, delivery_of
-from builder.errors import UsageError
 from builder.signals import ends_like_ctrl_c
 
 if TYPE_CHECKING:
@@ -169,8 +168,7 @@ def _check_report(report: Path | None) -> None:
     """
     if report is None:
         return
-    if report.is_dir() or not report.absolute().parent.is_dir():
-        raise UsageError(f"--report {report}: no file can be made there", hint="name a file in a folder that exists")
+    check_new_file(report, "--report")
     if report.suffix != ".json":
         from builder.web.page import bokeh_script
 

@@ -165,7 +165,7 @@ def _runner(settings: Settings, words: list[str], form: Format) -> Callable[[Arc
         name, equals, text = word.partition("=")
         if not equals or not all(text.split(",")):
             raise UsageError(f"--runner {word!r}: expected ARCH=LABEL[,LABEL]")
-        labels[known_architecture(name)] = tuple(text.split(","))
+        labels[known_architecture(name, "--runner")] = tuple(text.split(","))
     return lambda architecture: labels[architecture][0] if len(labels[architecture]) == 1 else labels[architecture]
 
 

@@ -9,6 +9,8 @@ import typer
 from builder.errors import UsageError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from builder.recipe.types import Architecture as ArchitectureName
 
 __all__ = [
@@ -27,6 +29,7 @@ __all__ = [
     "Variant",
     "accepted",
     "asked_architecture",
+    "check_new_file",
     "known_architecture",
     "machine",
     "parse_options",
@@ -164,7 +167,17 @@ def asked_architecture(name: str) -> ArchitectureName | Literal[""]:
     return known_architecture(name) if name else ""
 
 
-def known_architecture(name: str) -> ArchitectureName:
+def check_new_file(path: Path, option: str) -> None:
+    """Look, before hours of building, whether a file can be made there.
+
+    Raises:
+        UsageError: it is a folder, or the folder above it is not there.
+    """
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        raise UsageError(f"{option} {path}: no file can be made there", hint="name a file in a folder that exists")
+
+
+def known_architecture(name: str, option: str = "--arch") -> ArchitectureName:
     """Return an architecture that recipes know; BuildKit's names of them, amd64 and arm64, are understood.
 
     Raises:
@@ -177,4 +190,4 @@ def known_architecture(name: str) -> ArchitectureName:
     for architecture in architectures:
         if name in (architecture, TARGETS[architecture]):
             return architecture
-    raise UsageError(f"--arch: there is no architecture {name!r}", hint=one_of(name, architectures))
+    raise UsageError(f"{option}: there is no architecture {name!r}", hint=one_of(name, architectures))

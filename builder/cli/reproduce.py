@@ -11,7 +11,7 @@ import typer
 from builder.cli.building import CaBundle, Jobs, Offline, Sources, Stored, Words, choices_of, supplied_with, wanted_of
 from builder.cli.live import human_bytes
 from builder.cli.main import Settings, app
-from builder.cli.options import AcceptBisheng, AcceptCann, AsJson, Platform, Variant, accepted
+from builder.cli.options import AcceptBisheng, AcceptCann, AsJson, Platform, Variant, accepted, check_new_file
 from builder.cli.profiled import with_profile
 from builder.cli.push import BuilderName
 from builder.errors import BuildError, DriftError, UsageError
@@ -87,6 +87,8 @@ def reproduce(
     from builder.engine.host import connect
 
     settings: Settings = context.obj
+    if report is not None:
+        check_new_file(report, "--report")
     engine = connect()
     tag = _tag(settings, image, platform=platform, variant=variant, until=until)
     if digests:

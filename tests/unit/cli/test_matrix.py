@@ -143,6 +143,7 @@ def test_each_architecture_has_a_machine_of_its_own() -> None:
 def test_the_configuration_names_others_and_an_option_wins(tmp_path: Path) -> None:
     (tmp_path / "drivebuild.yaml").write_text("runners:\n  x86_64: big\n  aarch64: [self-hosted, arm64]\n")
     assert runners() == {"x86_64": "big", "aarch64": ["self-hosted", "arm64"]}
+    assert "--runner: there is no architecture 'x86'" in refused(drivebuild("matrix", "--runner", "x86=a"), 2)
     assert runners("--runner", "x86_64=a,b", "--runner", "aarch64=c") == {"x86_64": ["a", "b"], "aarch64": "c"}
 
 

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from support.cli import drivebuild, refused
 from support.engine import FakeEngine, stage, toy_plan
 from support.runner import RecordingRunner
 
@@ -111,3 +112,9 @@ def test_a_stage_brings_all_that_need_it() -> None:
     with pytest.raises(UsageError, match="no stage 'whel'") as caught:
         with_dependants(("whel",), needs)
     assert "wheel" in caught.value.hint
+
+
+def test_a_report_that_nobody_can_write_is_said_before_the_build(tmp_path: Path) -> None:
+    said = refused(drivebuild("reproduce", "x", "--report", str(tmp_path / "gone/report.json")), 2)
+    assert "--report" in said
+    assert "no file can be made there" in said
