@@ -172,9 +172,9 @@ def image(
         from builder.engine.build import check_arguments
 
         check_arguments(dockerfile, choices)
-        choices, places = _for_dry_run(settings, plan, choices, delivery)
+        choices, target, places = _for_dry_run(settings, plan, choices, delivery)
         print_dry_run(plan, choices, dockerfile)
-        print_delivery(plan, choices, delivery, places)
+        print_delivery(target, places)
         return
     done = _build(settings, plan, dockerfile, choices, words, delivery)
     record = done.record
@@ -188,17 +188,23 @@ def image(
 
 def _for_dry_run(
     settings: Settings, plan: Plan, choices: Choices, delivery: Delivery
-) -> tuple[Choices, tuple[str, ...]]:
-    """Return the choices with what only the engine can say, where a builder or caches are named: names of caches."""
-    if not (delivery.builder or delivery.cache_from or delivery.cache_to):
-        return choices, ()
-    from builder.engine.delivery import prepared
-    from builder.engine.host import connect
-    from builder.engine.process import SystemRunner
-    from builder.engine.push import Way
+) -> tuple[Choices, str, tuple[str, ...]]:
+    """Return the choices, where the image would be pushed to, and the caches that would be written.
 
-    way = Way(runner=SystemRunner(), engine=connect())
-    return prepared(plan, choices, delivery, way=way, siblings=siblings_of(settings, plan))
+    Of the engine only what a builder, caches or a push by digest need is asked.
+    """
+    from builder.engine.push import Way, push_target
+
+    places, alone = tuple[str, ...](), None
+    if delivery.builder or delivery.cache_from or delivery.cache_to or delivery.by_digest:
+        from builder.engine.delivery import prepared
+        from builder.engine.host import connect
+        from builder.engine.process import SystemRunner
+
+        way = Way(runner=SystemRunner(), engine=connect())
+        choices, places = prepared(plan, choices, delivery, way=way, siblings=siblings_of(settings, plan))
+        alone = way.engine.facts() if delivery.by_digest else None
+    return choices, push_target(delivery.push, plan, choices, alone=alone).name if delivery.push else "", places
 
 
 def _build(

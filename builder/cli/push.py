@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from builder.cli.main import Settings
-    from builder.engine.command import Choices
     from builder.engine.delivery import Delivered, Delivery
     from builder.engine.push import Pushed
     from builder.plan.stage import Plan
@@ -182,12 +181,10 @@ def say_unread(unread: Sequence[tuple[str, str]], caches: int) -> None:
         typer.echo(f"no cache is there yet, such as {absent[0]}", err=True)
 
 
-def print_delivery(plan: Plan, choices: Choices, delivery: Delivery, cache_to: tuple[str, ...]) -> None:
-    """Say what would come after a build."""
-    from builder.engine.push import pushed_name
-
-    if delivery.push:
-        typer.echo(f"then it is pushed to {pushed_name(delivery.push, plan, choices)}")
+def print_delivery(target: str, cache_to: tuple[str, ...]) -> None:
+    """Say what would come after a build: the push to `target`, if any, and the writing of caches."""
+    if target:
+        typer.echo(f"then it is pushed to {target}")
     for place in cache_to:
         typer.echo(f"then its cache is written to {place}")
 
@@ -196,11 +193,14 @@ def print_delivered(delivered: Delivered, *, json: bool) -> None:
     """Say under which names and digest the image is in the registry, and where its cache is."""
     if delivered.pushed:
         _print_pushed(delivered.pushed, json=json)
+    notes = dict(delivered.notes)
     for place in delivered.caches:
         if json:
-            _print_json("cached", {"to": place})
+            _print_json("cached", {"to": place, **({"warning": notes[place]} if place in notes else {})})
         else:
             typer.echo(f"cache   {place}")
+    for note in notes.values():
+        typer.echo(f"warning: {note}", err=True)
 
 
 def _print_pushed(done: Pushed, *, json: bool) -> None:

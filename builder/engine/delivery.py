@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 from builder.engine.attest import check_attest
 from builder.engine.build import StageFailedError
 from builder.engine.builders import base_layout
+from builder.engine.cachewrite import export_cache
 from builder.engine.command import Choices, target_of
 from builder.engine.fixedtimes import check_fixed_times
 from builder.engine.folders import cache_folder, make_folder
 from builder.engine.foreign import own_bases
 from builder.engine.host import Facts
-from builder.engine.push import Pushed, Way, check_export, export_cache, push, pushed_name
+from builder.engine.push import Pushed, Way, check_export, push, push_target
 from builder.engine.record import BuildRecord
 from builder.engine.registry import cache_key, cache_source, cache_target, check_repository
 from builder.errors import BuildError, UsageError
@@ -59,6 +60,8 @@ class Delivered:
     pushed: Pushed | None = None
     caches: tuple[str, ...] = ()
     """What was written, in BuildKit's words."""
+    notes: tuple[tuple[str, str], ...] = ()
+    """Which of them is less than it should be, and how."""
 
 
 def check_delivery(delivery: Delivery, *, offline: bool) -> None:
@@ -184,7 +187,8 @@ def deliver(
     record, choices = _built(choices, attempt, way)
     pushed = None
     if delivery.push:
-        way.say(f"pushing {pushed_name(delivery.push, plan, choices)}")
+        alone = way.engine.facts() if delivery.by_digest else None
+        way.say(f"pushing {push_target(delivery.push, plan, choices, alone=alone).name}")
         pushed = push(
             plan,
             dockerfile,
@@ -199,14 +203,14 @@ def deliver(
     for place in cache_to:
         way.say(f"writing the cache to {place}")
     try:
-        export_cache(plan, dockerfile, choices, cache_to, way=way)
+        notes = export_cache(plan, dockerfile, choices, cache_to, way=way)
     except BuildError as error:
         if pushed is None:
             raise
         # Else nobody would learn what the registry has.
         message = f"{error.message}\nwhat was pushed stays: {pushed.name}@{pushed.digest}"
         raise BuildError(message, hint=error.hint) from error
-    return Delivered(record=record, pushed=pushed, caches=cache_to)
+    return Delivered(record=record, pushed=pushed, caches=cache_to, notes=notes)
 
 
 def _built(choices: Choices, attempt: Callable[[Choices], BuildRecord], way: Way) -> tuple[BuildRecord, Choices]:

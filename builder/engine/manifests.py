@@ -90,6 +90,21 @@ class Tools:
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise BuildError(f"{place}: no image that this buildx can read ({error!r})") from error
 
+    def raw(self, place: Reference) -> str | None:
+        """Return the text of a manifest, or of what else is text under a digest; None when the registry has none.
+
+        To the letter, for whoever wants its digest.
+
+        Raises:
+            BuildError: when the registry refuses or cannot be reached.
+        """
+        try:
+            return self._run(("inspect", "--raw", str(place)), place, exact=True)
+        except RefusedError as error:
+            if _ABSENT.search(str(error)):
+                return None
+            raise refused(f"{place} could not be looked up", str(error), place.host, where="this machine") from error
+
     def name(self, new: tuple[Reference, ...], sources: tuple[str, ...], *, one: bool = False) -> None:
         """Give what `sources` are, names with digests, new names; what a repository lacks is copied there.
 
@@ -98,7 +113,7 @@ class Tools:
         Raises:
             BuildError: when a registry refuses or cannot be reached.
         """
-        alone = ("--prefer-index=false",) if one and self._keeps_single() else ()
+        alone = ("--prefer-index=false",) if one and self.keeps_single() else ()
         tags = tuple(word for each in new for word in ("--tag", each.name))
         try:
             hosts = (source.partition("/")[0] for source in sources)
@@ -107,10 +122,11 @@ class Tools:
             names = ", ".join(each.name for each in new)
             raise refused(f"{names} could not be written", str(error), new[0].host, where="this machine") from error
 
-    def _keeps_single(self) -> bool:
+    def keeps_single(self) -> bool:
+        """Return whether this buildx can give a manifest another name without making an index of it."""
         return "--prefer-index" in self.runner.run(("docker", "buildx", "imagetools", "create", "--help")).text
 
-    def _run(self, words: tuple[str, ...], place: Reference, *hosts: str) -> str:
+    def _run(self, words: tuple[str, ...], place: Reference, *hosts: str, exact: bool = False) -> str:
         where = ("--builder", self.builder) if self.builder else ()
         command: Argv = ("docker", "buildx", "imagetools", words[0], *where, *words[1:])
 
@@ -122,7 +138,7 @@ class Tools:
                 raise BuildError(error.message, hint=INSTALL) from error
             if done.code != 0:
                 raise RefusedError(done.complaint or done.text)
-            return done.text
+            return done.stdout.decode("utf-8", "replace") if exact else done.text
 
         return patiently(
             once, about=place.host, patience=self.patience, say=self.say, ask=lambda: patience_asked(place.host)

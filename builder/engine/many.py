@@ -178,8 +178,10 @@ class _Fleet:
             pushed = f"{done.pushed.name}@{done.pushed.digest}" if done.pushed else ""
             if done.pushed:
                 check_standing(own_tag(done.pushed.name, done.pushed.recipe), done.pushed.digest, done.pushed.taken)
+            notes = tuple(note for _, note in done.notes)
             if done.pushed and done.pushed.kept:
                 notes = (
+                    *notes,
                     f"the tag with the recipe's hash stays another image's, {done.pushed.kept}: --overwrite moves it",
                 )
             state = "done"

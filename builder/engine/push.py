@@ -22,7 +22,7 @@ from builder.errors import BuildError, UsageError
 from builder.patience import PATIENCE, Patience, RefusedError, Say, patiently
 from builder.plan.stage import Plan
 
-__all__ = ["GZIP_NOTE", "ZSTD", "Pushed", "Way", "check_export", "export_cache", "push", "pushed_name"]
+__all__ = ["GZIP_NOTE", "ZSTD", "Pushed", "Way", "check_export", "push", "push_target", "pushed_name"]
 
 GZIP_NOTE = f"as gzip: the engine's own image store knows no other. zstd wants containerd's: {CONTAINERD}"
 # Base layers come from a registry as gzip; forced, all are zstd and a pull has one kind to unpack.
@@ -93,6 +93,23 @@ def pushed_name(repository: str, plan: Plan, choices: Choices) -> str:
     return f"{repository}/{tag.removeprefix('drivebuild/')}"
 
 
+def push_target(repository: str, plan: Plan, choices: Choices, *, alone: Facts | None = None) -> Reference:
+    """Return where the image goes; `alone`, for a push by digest, are the facts of the engine here."""
+    target = _parted(pushed_name(repository, plan, choices))
+    if alone is None:
+        return target
+    # Neither the engine's own push nor its BuildKit ("push-by-digest is currently not implemented for docker
+    # driver") knows an image without a tag.
+    architecture = _architecture(choices, alone)
+    tag = "" if choices.elsewhere else lone_tag(target.tag, recipe_of(plan, choices), architecture)
+    return Reference(target.repository, tag)
+
+
+def _architecture(choices: Choices, facts: Facts) -> str:
+    found = choices.architecture(facts)
+    return ARCHITECTURES.get(found, found)
+
+
 def push(
     plan: Plan,
     dockerfile: str,
@@ -117,15 +134,8 @@ def push(
     """
     facts = way.engine.facts()
     own = not (facts.containerd_store or choices.elsewhere)
-    name = pushed_name(repository, plan, choices)
-    target = _parted(name)
+    target = push_target(repository, plan, choices, alone=facts if by_digest else None)
     recipe = recipe_of(plan, choices)
-    architecture = ARCHITECTURES.get(choices.architecture(facts), choices.architecture(facts))
-    if by_digest:
-        # Neither the engine's own push nor its BuildKit ("push-by-digest is currently not implemented for docker
-        # driver") knows an image without a tag.
-        tag = "" if choices.elsewhere else lone_tag(target.tag, recipe, architecture)
-        target = Reference(target.repository, tag)
     try:
         if own:
             digest = _pushed_by_engine(choices.tag or default_tag(plan, choices.until), target, way)
@@ -141,7 +151,7 @@ def push(
         compression="gzip" if own else "zstd",
         tags=(target.name,) if target.tag else (),
         recipe=recipe,
-        architecture=architecture,
+        architecture=_architecture(choices, facts),
         fixed_times=fixed_times,
     )
     if by_digest or not recipe or choices.tag:
@@ -272,28 +282,6 @@ def check_export(choices: Choices, places: tuple[str, ...], facts: Facts) -> Non
     if outside and not choices.elsewhere and not facts.containerd_store:
         message = "--cache-to: with the engine's own image store BuildKit cannot export its cache"
         raise UsageError(message, hint=OTHER_STORE)
-
-
-def export_cache(plan: Plan, dockerfile: str, choices: Choices, places: tuple[str, ...], *, way: Way) -> None:
-    """Write the cache of what a build with the same choices has just made.
-
-    A step of its own, after the build: a registry's fault costs no image, and only the writing is tried again.
-
-    Raises:
-        BuildError: when it cannot be written; the image is there all the same.
-    """
-    choices = from_cache(choices)
-    with build_files(dockerfile, choices) as folder:
-        for place in places:
-            command = build_command(plan, choices, folder=folder, output="type=cacheonly", cache_to=(place,))
-            match = re.search(r"(?:^|,)ref=([^,/]+)", place)
-            host = match[1] if match else "the cache"
-            try:
-                way.patiently(command, host, choices.environment)
-            except RefusedError as error:
-                raise refused(
-                    f"the image is built; its cache could not be written to {place}", str(error), host
-                ) from error
 
 
 def _run(command: Argv, runner: Runner, environment: Mapping[str, str] | None = None) -> str:

@@ -63,7 +63,7 @@ def test_another_machine_goes_on_with_the_registrys_cache(own: OwnEngine, tag: s
     stamp = content(fleet.tags[0], "/shared")
     for words in (("image", "rm", "--force", *fleet.tags), ("builder", "prune", "--all", "--force")):
         own.docker(*words)
-    # It only reads: what BuildKit writes of a cache that it has read lacks a layer now and then (docs/scaling.md).
+    # It only reads: what is read and written again is in test_farm.py.
     reading = [replace(each, cache_to=()) for each in works(0, cache_from=(f"type=registry,ref={place}:first",))]
     again = built(reading, slots=1)
     assert states(again) == {"first": "done", "second": "done"}, failures(again)

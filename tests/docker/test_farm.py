@@ -20,6 +20,7 @@ from support.farm import PASSWORD, PRIVATE, Farm, farm_of
 
 from builder.engine.build import Choices, Observer, build
 from builder.engine.builders import find_builder
+from builder.engine.cachegraph import CacheGraph
 from builder.engine.delivery import Delivered, Delivery, deliver, prepared
 from builder.engine.host import Engine, connect
 from builder.engine.manifests import Tools
@@ -162,13 +163,66 @@ def test_from_there_it_is_pushed_and_another_machine_goes_on_from_its_cache(site
     assert len(done.pushed.tags) == 2
     # Another machine: an engine that has nothing of it.
     site.farm.docker("builder", "prune", "--all", "--force")
-    # It only reads: what BuildKit writes of a cache that it has read lacks a layer now and then.
-    again = site.delivered(Delivery(builder="farm", push=TEAM, cache_from=(TEAM,)))
+    again = site.delivered(Delivery(builder="farm", push=TEAM, cache_to=(TEAM,), cache_from=(TEAM,)))
     assert state_of(again.record)["first"] == state_of(again.record)["second"] == "cached"
     site.farm.docker("builder", "prune", "--all", "--force")
     (site.text / "file").write_text("changed")
     third = site.delivered(Delivery(builder="farm", push=TEAM, cache_from=(TEAM,)))
     assert (state_of(third.record)["first"], state_of(third.record)["second"]) == ("cached", "done")
+
+
+BRANCHES = f"""\
+FROM scratch AS src-text
+FROM {BASE} AS first
+RUN --network=none head -c 300000 /dev/urandom > /first
+FROM first AS tools
+RUN --network=none head -c 200000 /dev/urandom > /tools
+FROM tools AS one
+RUN --network=none head -c 100000 /dev/urandom > /one
+FROM tools AS other
+COPY --from=src-text / /text/
+RUN --network=none cat /text/file /tools > /other
+FROM first AS image
+COPY --from=one /one /one
+COPY --from=other /other /other
+RUN --network=none cat /one /other > /both
+"""
+
+
+def test_a_cache_that_is_read_and_written_again_keeps_what_it_had(site: Site) -> None:
+    """Each machine is an engine that has nothing; BuildKit before 0.25 loses results there nearly each time."""
+    stages = (
+        *(stage("src-text"), stage("first", BASE), stage("tools", "first"), stage("one", "tools")),
+        *(stage("other", "tools", "src-text"), stage("image", "first", "one", "other")),
+    )
+    site = replace(site, plan=replace(site.plan, stages=stages), dockerfile=BRANCHES)
+    both = Delivery(builder="farm", cache_to=(TEAM,), cache_from=(TEAM,))
+
+    def fresh(text: str, wanted: Delivery) -> tuple[list[str], int]:
+        site.farm.docker("builder", "prune", "--all", "--force")
+        (site.text / "file").write_text(f"{site.plan.model.name} {text}")
+        done = site.delivered(wanted)
+        assert done.notes == ()
+        states = state_of(done.record)
+        graph = held(site, f"{TEAM}/cache:plat-amd64-{site.plan.model.name}-stock")
+        return [states[name] for name in ("first", "tools", "one", "other", "image")], len(graph.full)
+
+    old, new = ["cached", "cached", "cached", "done", "done"], ["cached"] * 5
+    made, steps = fresh("one", Delivery(builder="farm", push=TEAM, cache_to=(TEAM,)))
+    assert (made, steps) == (["done"] * 5, 8)
+    # Nothing is new, then something is; of the second one only the next machine reads.
+    assert fresh("one", both) == (new, steps)
+    assert fresh("two", both) == (old, steps)
+    assert fresh("two", Delivery(builder="farm", cache_from=(TEAM,))) == (new, steps)
+    assert fresh("three", Delivery(builder="farm", cache_from=(TEAM,))) == (old, steps)
+
+
+def held(site: Site, name: str) -> CacheGraph:
+    """Return what a cache in the registry holds."""
+    tools, place = Tools(runner=site.farm.runner), reference(name, option="X")
+    manifest = json.loads(tools.raw(place) or "")
+    text = tools.raw(Reference(place.repository, digest=manifest["config"]["digest"]))
+    return msgspec.json.decode(text or "", type=CacheGraph)
 
 
 def test_a_poisoned_cache_is_refused_and_the_build_goes_on_without(site: Site) -> None:

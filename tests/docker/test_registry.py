@@ -278,6 +278,14 @@ def test_a_stage_goes_to_a_registry_by_the_command_itself(engine: Engine, tag: s
     (pushed,) = (event for event in events if event["event"] == "pushed")
     assert pushed["name"] == f"{registry.address}/cli/{tag}"
     assert at(pushed["name"]).digest == pushed["digest"]
+    lone = (*words, "--push", f"{registry.address}/cli", "--by-digest")
+    told = drivebuild(*lone, "--dry-run")
+    made = drivebuild(*lone, "--progress", "json")
+    events = [json.loads(line) for line in made.text.splitlines()]
+    (name,) = (event["name"] for event in events if event["event"] == "pushed")
+    assert name.endswith("-amd64" if os.uname().machine == "x86_64" else "-arm64")
+    assert told.text.splitlines()[-1] == f"then it is pushed to {name}"
+    assert f"pushing {name}" in made.complaint.splitlines()
     if engine.facts().containerd_store:
         return
     refused = drivebuild(*words, "--cache-to", f"{registry.address}/cli")

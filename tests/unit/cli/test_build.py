@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from pathlib import Path
 
+import msgspec
 import pytest
 from support.cli import drivebuild, recorded_builds, refused
 
+from builder.cli.push import print_delivered
 from builder.engine.build import Choices
+from builder.engine.delivery import Delivered
+from builder.engine.record import BuildRecord
 from builder.plan.stage import Plan
 
 STREAMPETR = ("image", "streampetr")
@@ -130,3 +135,21 @@ def test_a_dry_run_says_where_it_would_go(builds: list[tuple[Plan, Choices]]) ->
     assert result.exit_code == 0
     assert result.output.splitlines()[-1] == "then it is pushed to r.example/t/streampetr:cann-8.1.rc1-stock"
     assert builds == []
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_a_cache_that_became_less_is_never_silent(capsys: pytest.CaptureFixture[str], as_json: bool) -> None:
+    record = msgspec.convert(
+        dict.fromkeys(("tag", "model", "platform", "variant", "target", "outcome", "when", "log"), "x")
+        | {"seconds": 0, "stages": (), "command": ()},
+        BuildRecord,
+    )
+    note = "cache b lacks 2 results of what was read"
+    print_delivered(Delivered(record=record, caches=("a", "b"), notes=(("b", note),)), json=as_json)
+    said = capsys.readouterr()
+    assert said.err == f"warning: {note}\n"
+    if as_json:
+        events = [json.loads(line) for line in said.out.splitlines()]
+        assert events == [{"event": "cached", "to": "a"}, {"event": "cached", "to": "b", "warning": note}]
+    else:
+        assert said.out == "cache   a\ncache   b\n"

@@ -17,7 +17,7 @@ from builder.engine.builders import Builder
 from builder.engine.local import LocalSource
 from builder.engine.owntag import SETTLE, check_standing, lone_tag, own_tag
 from builder.engine.process import Argv, Result
-from builder.engine.push import Way, check_export, push, pushed_name
+from builder.engine.push import Way, check_export, push, push_target, pushed_name
 from builder.engine.registry import check_repository
 from builder.engine.snapshot import Asked
 from builder.errors import BuildError, UsageError
@@ -229,6 +229,11 @@ def test_by_digest_the_engines_own_push_needs_a_tag_of_its_own(plan: Plan) -> No
     runner = pushing(Result(1))
     done = push(plan, "FROM scratch\n", ASKED, "r.example/t", way=way(runner), by_digest=True)
     assert done.name == f"r.example/t/toy:plat-stock-{RECIPE[:12]}-amd64"
+    assert push_target("r.example/t", plan, ASKED, alone=FakeEngine().facts()).name == done.name
+    assert push_target("r.example/t", plan, ASKED).name == "r.example/t/toy:plat-stock"
+    there = Builder(name="farm", driver="remote", architectures=("aarch64",))
+    target = push_target("r.example/t", plan, replace(ASKED, builder=there), alone=FakeEngine().facts())
+    assert target.name == "r.example/t/toy"
 
 
 @pytest.mark.parametrize(
