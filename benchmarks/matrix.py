@@ -2,8 +2,9 @@
 
     python benchmarks/matrix.py [--models 500] [--rounds 5] [--whole] [--json FILE]
 
-`matrix`: recipes of twenty lines on `debian-12-cpu`, with a lock of their own each, so two images each. `--whole`
-measures copies of the shipped recipes, too (350 lines, all their platforms, six or more images each), in one round.
+`matrix`: recipes of twenty lines on `debian-12-cpu`, with two locks of their own each, so four images each: two
+variants on two architectures. `--whole` measures copies of the shipped recipes, too (350 lines, all their platforms),
+in one round.
 Rivals: `docker buildx bake --print` over the same images, which reads a bake file that is already made and neither
 plans nor renders; and a process for each model (`drivebuild plan`), measured for one of them and multiplied.
 `list` of the shipped recipes alone says how fast the machine is at the time. `since`: the recipes in a repository of
@@ -57,19 +58,21 @@ GIT = {
 
 
 def write_small(folder: Path, count: int) -> None:
-    """Write recipes of twenty lines, each with a lock."""
+    """Write recipes of twenty lines, each with a lock for each architecture."""
     sources = (RECIPES / "sources.yaml").read_text()
     readme = re.search(r"driving-sdk-7\.3\.0:.*?commit: ([0-9a-f]{40})", sources, re.DOTALL)
     if readme is None:
         raise SystemExit("sources.yaml has no driving-sdk-7.3.0")
-    lock = (RECIPES / "locks/debian-12-cpu/tpvformer.x86_64.txt").read_text()
+    locks = sorted((RECIPES / "locks/debian-12-cpu").glob("tpvformer.*.txt"))
+    texts = {lock.name.removeprefix("tpvformer."): lock.read_text() for lock in locks}
     (folder / "models").mkdir(parents=True)
     (folder / "locks/debian-12-cpu").mkdir(parents=True)
     for number in range(count):
         name = f"synthetic-{number:03d}"
         text = SMALL.format(name=name, number=number, readme=readme[1])
         (folder / f"models/{name}.yaml").write_text(text)
-        (folder / f"locks/debian-12-cpu/{name}.x86_64.txt").write_text(lock)
+        for end, lock in texts.items():
+            (folder / f"locks/debian-12-cpu/{name}.{end}").write_text(lock)
 
 
 def write_whole(folder: Path, count: int) -> None:

@@ -14,10 +14,11 @@ from builder.plan.locks import Pinned, merged
 from builder.plan.optimise import framework_stage
 from builder.plan.scope import PYTHON_STOCK, Scope
 from builder.plan.sdists import sdist_inputs, wheels
-from builder.plan.stage import StageSpec, packages_stage
+from builder.plan.stage import TARGETS, StageSpec, packages_stage
 
-__all__ = ["COMMON", "COMMON_PACKAGES", "below_env", "common_packages", "common_stages", "own_packages"]
+__all__ = ["COMMON", "COMMON_PACKAGES", "LIBRARIES", "below_env", "common_packages", "common_stages", "own_packages"]
 
+LIBRARIES = "libraries"
 COMMON = "common"
 COMMON_PACKAGES = "packages-common"
 
@@ -42,11 +43,21 @@ def own_packages(scope: Scope) -> dict[str, Pinned]:
 
 def below_env(scope: Scope) -> str:
     """Return the stage that the environment stands on."""
-    return COMMON if any(common_packages(scope).values()) else framework_stage(scope)
+    return COMMON if any(common_packages(scope).values()) else _above_framework(scope)
+
+
+def _above_framework(scope: Scope) -> str:
+    return LIBRARIES if scope.platform.libraries else framework_stage(scope)
 
 
 def common_stages(scope: Scope) -> Iterator[StageSpec]:
-    """Yield the stage and the one that a folder of its packages may stand for; nothing for a model without them."""
+    """Yield what stands between framework and environment, each where there is any.
+
+    The distribution's libraries that locked packages of one architecture open; what most models lock, and the stage
+    that a folder of it may stand for.
+    """
+    if scope.platform.libraries:
+        yield _libraries_stage(scope)
     if below_env(scope) != COMMON:
         return
     yield packages_stage(COMMON_PACKAGES)
@@ -58,4 +69,17 @@ def common_stages(scope: Scope) -> Iterator[StageSpec]:
         **sdist_inputs(scope, packages),
     }
     uses = (PYTHON_STOCK, "uv", COMMON_PACKAGES, *(item["stage"] for item in inputs["sdists"]))
-    yield StageSpec(name=COMMON, template="common", base=framework_stage(scope), inputs=inputs, uses=uses, minutes=1)
+    yield StageSpec(name=COMMON, template="common", base=_above_framework(scope), inputs=inputs, uses=uses, minutes=1)
+
+
+def _libraries_stage(scope: Scope) -> StageSpec:
+    """Return the stage of what packages of one architecture open; for another one it is an alias, without a layer."""
+    inputs = {
+        "manager": scope.system.manager,
+        "targets": {
+            TARGETS[architecture]: scope.platform.libraries.get(architecture, ())
+            for architecture in scope.platform.architectures
+        },
+    }
+    base, uses = framework_stage(scope), scope.os_packages
+    return StageSpec(name=LIBRARIES, template="libraries", base=base, inputs=inputs, uses=uses, minutes=1)

@@ -235,6 +235,7 @@ def _system(scope: Scope, architecture: str) -> Iterator[Need]:
     compilers = (package for each in toolchains if system.name in each.systems for package in each.packages)
     packages = {
         *system.runtime,
+        *(name for key, names in scope.platform.libraries.items() if key == architecture for name in names),
         *system.tcmalloc,
         *system.jemalloc,
         *system.build,
@@ -244,12 +245,9 @@ def _system(scope: Scope, architecture: str) -> Iterator[Need]:
     }
     if scope.cann_way == "run" and scope.platform.cann:
         packages |= {*scope.platform.cann.packages, *DOWNLOADER}
+    wanted, include = tuple(sorted(packages)), bootstrap.include
     yield SystemNeed(
-        stage=OS_PACKAGES,
-        suite=bootstrap.suite,
-        architecture=architecture,
-        include=bootstrap.include,
-        packages=tuple(sorted(packages)),
+        stage=OS_PACKAGES, suite=bootstrap.suite, architecture=architecture, include=include, packages=wanted
     )
 
 

@@ -53,6 +53,14 @@ def _platform_common(catalog: Catalog, platform: Platform, doc: Document) -> Ite
             yield doc.mistake(("common", index), f"common.{index}: {name!r} is there twice")
 
 
+def _platform_libraries(catalog: Catalog, platform: Platform, doc: Document) -> Iterator[Mistake]:
+    for architecture in platform.libraries:
+        if architecture not in platform.architectures:
+            message = f"libraries.{architecture}: {platform.name} does not exist for it"
+            hint = f"it exists for {', '.join(platform.architectures)}"
+            yield doc.mistake(("libraries", architecture), message, hint=hint)
+
+
 def _platform_variants(catalog: Catalog, platform: Platform, doc: Document) -> Iterator[Mistake]:
     for variant in platform.variants:
         if not platform.optimised and variant not in ("stock", "lto"):
@@ -178,6 +186,7 @@ PLATFORM_RULES: tuple[Callable[[Catalog, Platform, Document], Iterator[Mistake]]
     _platform_names,
     _platform_wheels,
     _platform_common,
+    _platform_libraries,
     _platform_variants,
     _platform_compilers,
     _platform_sources,

@@ -466,6 +466,9 @@ class Platform(Noun, frozen=True, kw_only=True):
     common: tuple[PackageName, ...] = ()
     """What most models lock alike: a layer of its own below what is theirs, in the versions that a model locks. Without
     any there is no such layer."""
+    libraries: Mapping[Architecture, tuple[OsPackage, ...]] = field(default_factory=dict)
+    """The distribution's packages, beside the system's, that locked packages of an architecture open at run time. They
+    are installed above the framework: neither it nor what is compiled against it moves."""
     wheels: Mapping[Architecture, tuple[Name, ...]] = field(default_factory=dict)
     """Sources of framework wheels that an architecture takes instead of the package index' files."""
     cann: Cann | None = None

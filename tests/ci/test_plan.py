@@ -119,7 +119,8 @@ def test_filters_and_runners_are_the_sites(tmp_path: Path) -> None:
     )
     images = rows(found, "images")
     assert {(row["platform"], row["variant"]) for row in images} == {("debian-12-cpu", "stock")}
-    assert {tuple(row["runner"]) for row in images} == {("self-hosted", "linux", "x64")}
+    found_runners = {row["architecture"]: row["runner"] for row in images}
+    assert found_runners == {"x86_64": ["self-hosted", "linux", "x64"], "aarch64": "big-arm"}
 
 
 # --- GitLab --------------------------------------------------------------------------------------

@@ -153,11 +153,12 @@ def test_a_note_runs_nothing(shipped: Catalog, templates: dict[str, str], tmp_pa
 
 def test_a_lock(shipped: Catalog, templates: dict[str, str], tmp_path: Path) -> None:
     built(plan(shipped), templates)
-    lock = f"locks/{CPU}/streampetr.x86_64.txt"
-    text = (paths.RECIPES / lock).read_text()
-    start = text.index("einops==")
-    version = text[start:].split("==")[1].split()[0]
-    recipes = edited(tmp_path, lock, {f"einops=={version}": "einops==9.9.9"})
+    for architecture in ("aarch64", "x86_64"):
+        lock = f"locks/{CPU}/streampetr.{architecture}.txt"
+        text = (paths.RECIPES / lock).read_text()
+        start = text.index("einops==")
+        version = text[start:].split("==")[1].split()[0]
+        recipes = edited(tmp_path, lock, {f"einops=={version}": "einops==9.9.9"})
     edited(tmp_path, "models/streampetr.yaml", {})
     answer = why(recipes=recipes)
     assert texts(answer) == [f"lock: einops {version} → 9.9.9"] or f"lock: einops: {version} → 9.9.9" in texts(answer)

@@ -241,7 +241,8 @@ def test_the_setup_of_a_source_archive_gets_nothing_but_itself(
 def _with_evil(templates: dict[str, str], digest: str) -> str:
     """Return the Dockerfile of a model that locks the archive; the compilers stand there in place of the framework."""
     recipe = model(platform="debian-12-cpu", components="[]", readme=README)
-    evil = {"debian-12-cpu/toy.x86_64.txt": f"evil==1.0 --hash=sha256:{digest} # evil-1.0.tar.gz\n"}
+    lock = f"evil==1.0 --hash=sha256:{digest} # evil-1.0.tar.gz\n"
+    evil = {f"debian-12-cpu/toy.{architecture}.txt": lock for architecture in ("aarch64", "x86_64")}
     files = texts({**shipped(), "models/toy.yaml": recipe})
     plan = make_plan(load(files, {**read_catalog().locks, **evil}), "toy")
     before, _, rest = render_dockerfile(plan, templates).partition("FROM torch AS beside-torch\n")

@@ -233,6 +233,7 @@ RICH: dict[str, Any] = {
         "common": ["tqdm"],
         "pins": [{"package": "numpy", "version": "1.23.5", "reason": "r", "on": "npu"}],
         "wheels": {"x86_64": ["whl"]},
+        "libraries": {"aarch64": ["libgeos-c1v5"]},
         "driving_sdk": "7.0",
         "environment": {"A": "a"},
         "variants": ["stock", "lto", "pgo"],

@@ -177,7 +177,7 @@ def test_no_value_is_a_directive_of_the_parser(value: str, templates: dict[str, 
 # What asks a mirror or an index, and what may ask a compile cache on a server (docs/optimising.md).
 ASKS = re.compile(
     r"base|build-base|beside-torch|common|env|uv|torch|torch-full|torch-npu|pytorch|cann|toolchain(-[a-z0-9]+)?|(src|sdist)-.*"
-    r"|python-(stock|lto)|tcmalloc|allocators|mmcv|driving-sdk|detectron2|mindspeed"
+    r"|python-(stock|lto)|libraries-(amd64|arm64)|tcmalloc|allocators|mmcv|driving-sdk|detectron2|mindspeed"
 )
 SECRETS = re.compile(r"--mount=type=secret,id=(netrc|network)\b")
 

@@ -29,6 +29,22 @@ def texts(files: Mapping[str, bytes | str]) -> list[RecipeText]:
     ]
 
 
+def without_aarch64(folder: Path) -> Path:
+    """Return a new folder of recipes in which debian-12-cpu exists for x86_64 alone."""
+    text = (paths.RECIPES / "platforms/debian-12-cpu.yaml").read_text(encoding="utf-8")
+    edits = {
+        "architectures: [aarch64, x86_64]": "architectures: [x86_64]",
+        "libraries: {aarch64: [libgeos-c1v5]}\n": "",
+    }
+    for old, new in edits.items():
+        assert text.count(old) == 1, old
+        text = text.replace(old, new)
+    target = folder / "one-architecture/platforms/debian-12-cpu.yaml"
+    target.parent.mkdir(parents=True)
+    target.write_text(text, encoding="utf-8")
+    return target.parent.parent
+
+
 SYSTEM = """\
 name: sys
 title: A system

@@ -10,7 +10,7 @@ from types import ModuleType
 
 import pytest
 from support.cli import drivebuild, refused
-from support.files import REPOSITORY
+from support.files import REPOSITORY, without_aarch64
 
 from builder.__main__ import start
 from builder.cli.main import app
@@ -69,7 +69,6 @@ def test_graph_in_three_forms() -> None:
         (("plan", "streampetr", "--lto", "--variant", "stock"), 2, "contradict each other"),
         (("plan", "streampetr", "--option", "attention"), 2, "expected NAME=CHOICE"),
         (("plan", "streampetr", "--option", "attention=upstrem"), 4, "did you mean 'upstream'?"),
-        (("plan", "streampetr", "--platform", "debian-12-cpu", "--arch", "aarch64"), 4, "does not exist for aarch64"),
         (("render", "--lto"), 2, "need a MODEL"),
         (("render", "panoocc", "--check"), 2, "leave MODEL out"),
         (("--recipes", "no-such-folder", "list"), 3, "no such folder of recipes"),
@@ -80,6 +79,11 @@ def test_graph_in_three_forms() -> None:
 )
 def test_what_cannot_be_meant_is_refused_with_a_remedy(words: tuple[str, ...], code: int, says: str) -> None:
     assert says in refused(drivebuild(*words), code)
+
+
+def test_an_architecture_that_the_platform_has_not(tmp_path: Path) -> None:
+    words = ("--recipes", str(without_aarch64(tmp_path)), "plan", "streampetr", "--platform", "debian-12-cpu")
+    assert "does not exist for aarch64" in refused(drivebuild(*words, "--arch", "aarch64"), 4)
 
 
 def test_committed_locks_are_current() -> None:

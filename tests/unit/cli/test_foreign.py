@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from support.cli import drivebuild, recorded_builds, refused
 from support.engine import FakeEngine
+from support.files import without_aarch64
 from support.runner import RecordingRunner
 
 from builder.engine.build import Choices
@@ -77,8 +78,20 @@ def test_json_has_no_prose(builds: list[tuple[Plan, Choices]]) -> None:
     assert done.stdout == ""
 
 
-def test_an_architecture_that_the_platform_has_not(builds: list[tuple[Plan, Choices]]) -> None:
-    done = drivebuild("image", "flashocc", "--platform", "debian-12-cpu", "--arch", "aarch64")
+def test_the_cpu_platform_is_cross_compiled_as_far_as_it_goes(builds: list[tuple[Plan, Choices]]) -> None:
+    done = drivebuild("image", "flashocc", "--platform", "debian-12-cpu", "--lto", "--arch", "aarch64")
+    refused(done, 6)
+    assert "some 12 times slower" in done.stdout
+    assert "cross-compiled at full speed: python-stock, python-lto\n" in done.stdout
+    assert "compiled under emulation: mmcv: " in done.stdout
+    plan, choices = builds[0]
+    assert (plan.foreign, choices.target) == ("aarch64", "aarch64")
+    assert "libraries" in plan.names
+
+
+def test_an_architecture_that_the_platform_has_not(builds: list[tuple[Plan, Choices]], tmp_path: Path) -> None:
+    words = ("--recipes", str(without_aarch64(tmp_path)), "image", "flashocc", "--platform", "debian-12-cpu")
+    done = drivebuild(*words, "--arch", "aarch64")
     refused(done, 4)
     assert "debian-12-cpu does not exist for aarch64" in done.stderr
     refused(drivebuild(*FLASHOCC, "--arch", "riscv64"), 2)

@@ -6,6 +6,7 @@ import io
 import json
 import tarfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,17 @@ def test_expectations_name_versions_of_locks_components_and_python(expect: dict[
     assert (expect["variant"], expect["shared"]) == ("lto", False)
     assert expect["allocator"] == {"there": ["jemalloc", "tcmalloc"], "default": "tcmalloc", "page": 0}
     assert json.dumps(expect)
+
+
+def test_for_another_architecture_its_own_packages_are_expected(catalog: Catalog) -> None:
+    plan = make_plan(catalog, "streampetr", platform="debian-12-cpu", architecture="aarch64")
+    intel, arm = (
+        expectations(replace(plan, foreign=architecture), catalog, target="env")["versions"]
+        for architecture in ("x86_64", "aarch64")
+    )
+    assert arm["shapely"] == intel["shapely"] == "1.8.5.post1"
+    assert {name.partition("-")[0] for name in set(intel) - set(arm)} == {"nvidia", "triton"}
+    assert not set(arm) - set(intel)
 
 
 def test_every_script_is_asked_as_it_wants(expect: dict[str, object]) -> None:

@@ -94,7 +94,7 @@ def test_nothing_of_the_plan_is_known() -> None:
 def test_the_shipped_stages_have_what_a_history_says_of_them(catalog: Catalog) -> None:
     plan = make_plan(catalog, "streampetr", platform="debian-12-cpu", variant="stock", options={})
     chain = chain_of(plan, "image")
-    assert [stage.name for stage in chain] == ["image", "env", "common", "torch", "base"]
+    assert [stage.name for stage in chain] == ["image", "env", "common", "libraries", "torch", "base"]
     templates = read_templates()
     texts = [(stage.name, render_stage(stage, templates)) for stage in chain]
     said = ("COPY /opt/python /opt/python # buildkit", "COPY <<EOF /opt/drivebuild/locks/framework.txt # buildkit")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from builder.plan.common import COMMON, COMMON_PACKAGES
+from builder.plan.common import COMMON, COMMON_PACKAGES, LIBRARIES
 from builder.plan.make import make_plan
 from builder.plan.stage import Plan
 from builder.recipe.types import Catalog
@@ -43,7 +43,7 @@ def test_a_platform_without_the_list_has_no_such_stage(catalog: Catalog) -> None
     )
     stages = {stage.name: stage for stage in plan.stages}
     assert not {COMMON, COMMON_PACKAGES} & set(stages)
-    assert stages["env"].base == "torch"
+    assert stages["env"].base == LIBRARIES
     assert any(line.startswith("numba==") for line in stages["env"].inputs["requirements"])
 
 
@@ -86,4 +86,5 @@ def test_every_package_is_installed_once(catalog: Catalog) -> None:
 def test_it_lies_between_the_framework_and_the_environment(catalog: Catalog) -> None:
     stages = {stage.name: stage for stage in plan_of(catalog, "tpvformer", "debian-12-cpu").stages}
     assert stages["env"].base == COMMON
-    assert stages[COMMON].base == "torch"
+    assert stages[COMMON].base == LIBRARIES
+    assert stages[LIBRARIES].base == "torch"

@@ -25,14 +25,12 @@ def test_platforms_of_one_base_have_one_job(rows: tuple[Row, ...], catalog: Cata
     own = {row.platform for row in rows if row.base}
     assert len(own) > 1
     assert own == {row.platform for row in rows if catalog.platforms[row.platform].base.bootstrap}
-    (base,) = bases_of(rows)
-    assert (base.id, base.base, base.base_ref) == (
-        "base-debian-12-amd64",
-        "localhost/drivebuild/base:debian-12",
-        "debian-12-amd64",
-    )
-    assert base.platform in own
-    assert base.runner == "r-x86_64"
+    found = bases_of(rows)
+    assert [(base.id, base.base, base.base_ref, base.runner) for base in found] == [
+        (f"base-debian-12-{target}", "localhost/drivebuild/base:debian-12", f"debian-12-{target}", f"r-{machine}")
+        for target, machine in (("amd64", "x86_64"), ("arm64", "aarch64"))
+    ]
+    assert {base.platform for base in found} <= own
 
 
 def test_what_comes_from_a_registry_has_none(rows: tuple[Row, ...]) -> None:
@@ -53,10 +51,13 @@ def test_gitlabs_jobs_wait_for_their_base(catalog: Catalog, templates: dict[str,
     cpu = tuple(row_of(entry, runner="r", seconds=lambda *_: None, jobs=jobs) for entry in found)
     pipeline = yaml.safe_load(gitlab_pipeline(cpu, jobs, merges_of(cpu)))
     assert pipeline["stages"][0] == "bases"
-    base = pipeline["base: debian-12 x86_64"]
-    assert base["variables"]["DRIVEBUILD_BASE_REF"] == "debian-12-amd64"
-    waiting = [job for name, job in pipeline.items() if name.startswith(("shared: ", "image: "))]
+    waiting = {name: job for name, job in pipeline.items() if name.startswith(("shared: ", "image: "))}
     assert len(waiting) > len(cpu)
-    for job in waiting:
-        assert {"job": "base: debian-12 x86_64"} in job["needs"]
-        assert job["variables"]["DRIVEBUILD_BASE_ID"] == base["variables"]["DRIVEBUILD_BASE_ID"]
+    for machine, target in (("x86_64", "amd64"), ("aarch64", "arm64")):
+        base = pipeline[f"base: debian-12 {machine}"]
+        assert base["variables"]["DRIVEBUILD_BASE_REF"] == f"debian-12-{target}"
+        own = [job for name, job in waiting.items() if f" {machine}" in name]
+        assert len(own) * 2 == len(waiting)
+        for job in own:
+            assert {"job": f"base: debian-12 {machine}"} in job["needs"]
+            assert job["variables"]["DRIVEBUILD_BASE_ID"] == base["variables"]["DRIVEBUILD_BASE_ID"]
