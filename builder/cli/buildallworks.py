@@ -6,6 +6,8 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import typer
+
 from builder.cli.building import Words, choices_of, dockerfile_of, supplied_with, wanted_of
 from builder.cli.push import siblings_of
 from builder.errors import DrivebuildError, UsageError
@@ -183,6 +185,9 @@ def print_order(works: Sequence[Work], order: Sequence[str], architecture: str) 
     from builder.cli.inspect import print_table
     from builder.fleet.words import human_seconds
 
+    if not order:
+        typer.echo("nothing to build")
+        return
     by_name = {work.name: work for work in works}
     seconds = known_seconds(works, architecture)
     seen: set[str] = set()

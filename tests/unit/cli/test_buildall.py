@@ -14,6 +14,7 @@ from support.engine import FakeEngine
 
 from builder.cli.buildallend import end, failures
 from builder.cli.buildallview import JsonMany, PlainMany, RichMany
+from builder.cli.buildallworks import print_order
 from builder.engine.state import StageView
 from builder.engine.works import ImageView, Work
 from builder.errors import BuildError
@@ -243,6 +244,11 @@ def test_a_stage_that_only_some_have(engineless: list[Work], monkeypatch: pytest
     assert 0 < len(with_it) < 5
     left = next(line for line in result.output.splitlines() if line.startswith("left out, it has no stage 'mmdet3d'"))
     assert left.count("debian-12-cpu-stock") == 5 - len(with_it)
+
+
+def test_no_order_is_said_and_is_no_empty_table(capsys: pytest.CaptureFixture[str]) -> None:
+    print_order((), (), "x86_64")
+    assert capsys.readouterr().out == "nothing to build\n"
 
 
 def test_a_dry_run_shows_the_order(engineless: list[Work]) -> None:
