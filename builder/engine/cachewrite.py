@@ -1,9 +1,9 @@
 """A cache into a registry, and a look at what BuildKit has written.
 
-BuildKit before 0.25 loses results of a cache that it reads and writes again. It has several keys for a step, some from
-its own cache and some from the one it reads, and writes what it has by those that happen to come first; by its own
-keys it does not have what it only knows of and has not fetched (moby/buildkit#6129 made that part anew). It says
-nothing of it, so what it wrote is compared with what it read. What it has fetched it writes whole.
+BuildKit 0.13 loses results of a cache that it reads and writes again; 0.26 was not seen to. It has several keys for a
+step, some from its own cache and some from the one it reads, and writes what it has by those that happen to come
+first; by its own it does not have what it only knows of and has not fetched (0.25 has that part made anew:
+moby/buildkit#6129). It says nothing of it, so what it wrote is compared with what it read.
 """
 
 from __future__ import annotations

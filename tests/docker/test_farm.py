@@ -189,32 +189,41 @@ RUN --network=none cat /one /other > /both
 """
 
 
-def test_a_cache_that_is_read_and_written_again_keeps_what_it_had(site: Site) -> None:
-    """Each machine is an engine that has nothing; BuildKit before 0.25 loses results there nearly each time."""
+def test_a_cache_that_is_read_and_written_again_keeps_what_it_had_or_says_so(site: Site) -> None:
+    """Each machine is an engine that has nothing; BuildKit 0.13 loses results there nearly each time.
+
+    Beside other load one of twenty stays without a result: that one is said, and nothing else is.
+    """
     stages = (
         *(stage("src-text"), stage("first", BASE), stage("tools", "first"), stage("one", "tools")),
         *(stage("other", "tools", "src-text"), stage("image", "first", "one", "other")),
     )
     site = replace(site, plan=replace(site.plan, stages=stages), dockerfile=BRANCHES)
-    both = Delivery(builder="farm", cache_to=(TEAM,), cache_from=(TEAM,))
+    name = f"{TEAM}/cache:plat-amd64-{site.plan.model.name}-stock"
+    reading = Delivery(builder="farm", cache_from=(TEAM,))
+    both = replace(reading, cache_to=(TEAM,))
 
-    def fresh(text: str, wanted: Delivery) -> tuple[list[str], int]:
+    def fresh(text: str, wanted: Delivery) -> tuple[list[str], tuple[str, ...]]:
         site.farm.docker("builder", "prune", "--all", "--force")
         (site.text / "file").write_text(f"{site.plan.model.name} {text}")
         done = site.delivered(wanted)
-        assert done.notes == ()
         states = state_of(done.record)
-        graph = held(site, f"{TEAM}/cache:plat-amd64-{site.plan.model.name}-stock")
-        return [states[name] for name in ("first", "tools", "one", "other", "image")], len(graph.full)
+        return [states[each] for each in ("first", "tools", "one", "other", "image")], tuple(dict(done.notes).values())
 
-    old, new = ["cached", "cached", "cached", "done", "done"], ["cached"] * 5
-    made, steps = fresh("one", Delivery(builder="farm", push=TEAM, cache_to=(TEAM,)))
-    assert (made, steps) == (["done"] * 5, 8)
-    # Nothing is new, then something is; of the second one only the next machine reads.
-    assert fresh("one", both) == (new, steps)
-    assert fresh("two", both) == (old, steps)
-    assert fresh("two", Delivery(builder="farm", cache_from=(TEAM,))) == (new, steps)
-    assert fresh("three", Delivery(builder="farm", cache_from=(TEAM,))) == (old, steps)
+    late, none = ["cached", "cached", "cached", "done", "done"], ["cached"] * 5
+    assert fresh("one", Delivery(builder="farm", push=TEAM, cache_to=(TEAM,))) == (["done"] * 5, ())
+    steps = len(held(site, name).full)
+    # Nothing is new, then something is.
+    for text, due in (("one", none), ("two", late)):
+        states, notes = fresh(text, both)
+        assert states == due
+        lacking = steps - len(held(site, name).full)
+        assert [f"cache {name} lacks {lacking} result" in note for note in notes] == [True] * bool(lacking)
+        if lacking:
+            # Whoever comes next runs that step again, as the note says.
+            return
+    assert fresh("two", reading) == (none, ())
+    assert fresh("three", reading) == (late, ())
 
 
 def held(site: Site, name: str) -> CacheGraph:
