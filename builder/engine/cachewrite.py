@@ -33,6 +33,7 @@ AGAIN = (True, False)
 of it here nothing runs, and there are no other keys than the builder's own."""
 LOOKS = 2
 """How often a registry is asked for what it holds."""
+_DECODER = msgspec.json.Decoder(CacheGraph)
 FETCH = "drivebuild-fetch"
 """The stage that needs every other one."""
 
@@ -215,7 +216,7 @@ class _Writing:
             parts = (manifest.get("config"), *(manifest.get("manifests") or ()))
             config = next(part for part in parts if part and part["mediaType"] == CONFIG)
             described = self._tools.raw(Reference(place.repository, digest=config["digest"]))
-            graph = msgspec.json.decode(described or "", type=CacheGraph)
+            graph = _DECODER.decode(described or "")
             layers = (*(manifest.get("layers") or ()), *(manifest.get("manifests") or ()))
             sizes = {str(layer["digest"]): int(layer["size"]) for layer in layers}
         except (ValueError, LookupError, TypeError, AttributeError, StopIteration, msgspec.MsgspecError) as error:
