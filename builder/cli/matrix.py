@@ -128,7 +128,10 @@ def matrix(
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """Keep the collector still: of hundreds of plans nothing is to be freed, and to look takes a sixth of the time."""
+    """Keep the collector still: of hundreds of plans nothing is to be freed, and to look takes a sixth of the time.
+
+    Nor at the end of the program, where Python looks once more.
+    """
     import gc
 
     was = gc.isenabled()
@@ -136,6 +139,7 @@ def _uncollected() -> Iterator[None]:
     try:
         yield
     finally:
+        gc.freeze()
         if was:
             gc.enable()
 

@@ -77,13 +77,25 @@ def wheels(scope: Scope, packages: Mapping[str, Pinned]) -> dict[str, Pinned]:
 
 
 def _part(scope: Scope, packages: Mapping[str, Pinned], *, archives: bool) -> dict[str, Pinned]:
+    names, known = _archived_names(scope), archived(scope)
+    found: dict[str, Pinned] = {}
+    for architecture, lock in packages.items():
+        # A name alone says nothing: another lock may have it as a wheel.
+        own = [name for name in names if name in lock and lock[name][1][0] in known]
+        if archives:
+            found[architecture] = {name: lock[name] for name in sorted(own)}
+        else:
+            found[architecture] = {name: item for name, item in lock.items() if name not in own} if own else dict(lock)
+    return found
+
+
+@lru_cache(maxsize=4)
+def _archived_names(scope: Scope) -> frozenset[str]:
+    """Return the packages that some lock of the image names with a source archive: few, of many locks' lines."""
     known = archived(scope)
-    if not known:
-        return {architecture: {} if archives else dict(lock) for architecture, lock in packages.items()}
-    return {
-        architecture: {name: item for name, item in lock.items() if (item[1][0] in known) == archives}
-        for architecture, lock in packages.items()
-    }
+    locks = [scope.model_locks(), *(scope.published_locks(use) for use in scope.published)] if known else []
+    every = (item for lock in locks for pinned in lock.values() for item in pinned.items())
+    return frozenset(name for name, (_, hashes) in every if hashes[0] in known)
 
 
 def sdists(scope: Scope, packages: Mapping[str, Pinned]) -> tuple[Sdist, ...]:

@@ -112,7 +112,8 @@ def instructions(text: str) -> str:
         stop = text.find("\n", start)
         stop = end if stop < 0 else stop
         line = text[start:stop]
-        if not line.strip() or line.lstrip().startswith("#"):
+        bare = line.lstrip()
+        if not bare or bare[0] == "#":
             start = stop + 1
             continue
         # A heredoc's body may be a thousand lines long: it is taken as one piece.

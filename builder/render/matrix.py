@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import msgspec
 
 from builder.errors import PlanError
 from builder.plan.make import make_plan
-from builder.plan.stage import TARGETS, Plan
+from builder.plan.stage import TARGETS, Plan, StageSpec
 from builder.recipe.types import Architecture, Catalog
 from builder.render.bake import target_name
 from builder.render.keys import Digester
@@ -246,21 +246,38 @@ def seconds_of(entry: Entry, stage: str, minutes: int, seconds: Seconds) -> tupl
     return (found, True) if found is not None else (60.0 * minutes, False)
 
 
-def estimate(entry: Entry, seconds: Seconds, done: frozenset[str] = frozenset()) -> Estimate:
-    """Return what the stages of an image take that are not among the digests in `done`."""
-    total, guessed, recorded, rough = 0.0, 0.0, 0, []
+@dataclass(slots=True)
+class _Sum:
+    """An estimate while stages are added."""
+
+    seconds: float = 0.0
+    guessed: float = 0.0
+    recorded: int = 0
+    rough: list[str] = field(default_factory=list)
+
+    def add(self, stage: StageSpec, took: float, *, measured: bool) -> None:
+        self.seconds += took
+        self.recorded += measured
+        if not measured and stage.minutes:
+            self.rough.append(stage.name)
+            self.guessed += took
+
+    def whole(self) -> Estimate:
+        return Estimate(self.seconds, self.recorded, tuple(self.rough), self.guessed)
+
+
+def estimates(entry: Entry, seconds: Seconds, done: frozenset[str]) -> tuple[Estimate, Estimate]:
+    """Return what all stages of an image take, and what those take that are not among the digests in `done`."""
+    alone, left = _Sum(), _Sum()
     for stage in entry.plan.stages:
+        took, measured = seconds_of(entry, stage.name, stage.minutes, seconds)
+        alone.add(stage, took, measured=measured)
         if entry.digests[stage.name] in done:
             # Nothing is left to do, and that is known.
-            recorded += 1
-            continue
-        took, measured = seconds_of(entry, stage.name, stage.minutes, seconds)
-        total += took
-        recorded += measured
-        if not measured and stage.minutes:
-            rough.append(stage.name)
-            guessed += took
-    return Estimate(total, recorded, tuple(rough), guessed)
+            left.recorded += 1
+        else:
+            left.add(stage, took, measured=measured)
+    return alone.whole(), left.whole()
 
 
 def row_of(
@@ -275,7 +292,7 @@ def row_of(
     plan, target = entry.plan, TARGETS[entry.architecture]
     own = frozenset(entry.digests.values())
     used = [(job, build) for job in jobs for build in job.builds if build.digest in own]
-    alone, left = estimate(entry, seconds), estimate(entry, seconds, done)
+    alone, left = estimates(entry, seconds, done)
     return Row(
         name=f"{plan.model.name} {plan.platform.name} {plan.variant} {entry.architecture}",
         id=entry.id,

@@ -49,12 +49,13 @@ def _texts(folder: Path) -> Iterable[RecipeText]:
     if not found:
         hint = f"a folder of recipes has {', '.join(f'{kind}/<name>.yaml' for kind in KINDS)} or sources.yaml"
         raise RecipeError(f"{folder}: no recipes in it", hint=hint)
+    real = folder.resolve()
     for path in found:
-        yield RecipeText(path.relative_to(folder).as_posix(), _shown(path), _content(path, folder))
+        yield RecipeText(path.relative_to(folder).as_posix(), _shown(path), _content(path, real))
 
 
 def _content(path: Path, folder: Path) -> bytes:
-    """Return what a file of a recipe folder holds.
+    """Return what a file of a recipe folder holds, which is given without links in its own path.
 
     Whoever wrote the folder may be a stranger: a link in it must not lead to a file of the reader's, of which a message
     or a Dockerfile would show parts; a pipe or device would never end.
@@ -63,7 +64,7 @@ def _content(path: Path, folder: Path) -> bytes:
         RecipeError: it lies elsewhere, is no ordinary file, or is larger than a recipe or lock can be.
     """
     real = path.resolve()
-    if not real.is_relative_to(folder.resolve()):
+    if not real.is_relative_to(folder):
         raise RecipeError(f"{_shown(path)}: a link that leads out of the folder of recipes", hint="copy the file there")
     # Not to wait for the writer of a pipe.
     descriptor = os.open(real, os.O_RDONLY | os.O_NONBLOCK)
@@ -85,10 +86,10 @@ def _shown(path: Path) -> str:
 
 
 def _locks(folder: Path) -> Iterable[tuple[str, str]]:
-    base = folder / "locks"
+    base, real = folder / "locks", folder.resolve()
     for path in sorted(base.rglob("*.txt")):
         try:
-            yield path.relative_to(base).as_posix(), _content(path, folder).decode()
+            yield path.relative_to(base).as_posix(), _content(path, real).decode()
         except UnicodeDecodeError as error:
             raise RecipeError(f"{_shown(path)}: not UTF-8") from error
 

@@ -21,9 +21,11 @@ from builder.recipe.types import Catalog
 from builder.render.keys import Digester
 from builder.render.matrix import (
     Entry,
+    Estimate,
     Row,
+    Seconds,
     entries,
-    estimate,
+    estimates,
     existing,
     merges_of,
     needed_words,
@@ -75,6 +77,10 @@ def again(catalog: Catalog, templates: dict[str, str]) -> list[Entry]:
 # --- which images there are ------------------------------------------------------------------------
 
 
+def alone(entry: Entry, seconds: Seconds) -> Estimate:
+    return estimates(entry, seconds, frozenset())[0]
+
+
 def test_every_committed_dockerfile_is_there_once_per_architecture(catalog: Catalog, templates: dict[str, str]) -> None:
     shipped = made(existing(catalog), templates)
     expected = [(plan.tag, architecture) for plan in all_plans(catalog) for architecture in plan.architectures]
@@ -123,19 +129,19 @@ def by_hand() -> Entry:
 
 
 def test_minutes_come_from_records(by_hand: Entry) -> None:
-    found = estimate(by_hand, known({"src": 6, "wheel": 600, "env": 30, "image": 0}))
+    found = alone(by_hand, known({"src": 6, "wheel": 600, "env": 30, "image": 0}))
     assert (found.minutes(), found.why_not(by_hand)) == (10.6, "")
 
 
 def test_a_tenth_may_be_guessed_and_no_more(by_hand: Entry) -> None:
-    assert estimate(by_hand, known({"src": 6, "wheel": 600, "image": 0})).minutes() == 11.1
-    found = estimate(by_hand, known({"src": 6, "env": 30}))
+    assert alone(by_hand, known({"src": 6, "wheel": 600, "image": 0})).minutes() == 11.1
+    found = alone(by_hand, known({"src": 6, "env": 30}))
     assert found.minutes() is None
     assert found.why_not(by_hand) == "no build of wheel on x86_64 is recorded here"
 
 
 def test_nothing_recorded_is_no_estimate_and_says_so(by_hand: Entry) -> None:
-    found = estimate(by_hand, nothing)
+    found = alone(by_hand, nothing)
     assert found.minutes() is None
     assert found.why_not(by_hand) == "no build of plat on x86_64 is recorded here"
     assert found.timeout() == 70, "three times the plan's rough 21 minutes"
@@ -143,7 +149,7 @@ def test_nothing_recorded_is_no_estimate_and_says_so(by_hand: Entry) -> None:
 
 def test_a_record_of_another_architecture_says_nothing(by_hand: Entry) -> None:
     times = {"src": 6.0, "wheel": 600.0, "env": 30.0, "image": 0.0}
-    assert estimate(replace(by_hand, architecture="aarch64"), known(times)).minutes() is None
+    assert alone(replace(by_hand, architecture="aarch64"), known(times)).minutes() is None
 
 
 def test_a_row_says_what_is_left_after_the_shared_jobs(by_hand: Entry) -> None:
