@@ -82,4 +82,4 @@ def _libraries_stage(scope: Scope) -> StageSpec:
         },
     }
     base, uses = framework_stage(scope), scope.os_packages
-    return StageSpec(name=LIBRARIES, template="libraries", base=base, inputs=inputs, uses=uses, minutes=1)
+    return StageSpec(name=LIBRARIES, template="libraries", base=base, inputs=inputs, uses=uses)
