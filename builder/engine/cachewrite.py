@@ -132,24 +132,28 @@ class _Writing:
             return ""
         sizes = {blob: size for held in self._read or () for blob, size in held.sizes.items()}
         size = sum(sizes.get(each.blob, 0) for each in lost) / 1e6
-        had = next((held.digest for held in self._read or () if _same_place(held.place, target)), "")
-        before = f"; what it was before is {target.at(had)}" if had else ""
+        was = self._before(target)
+        before = f"; what it was before is {target.at(was.digest)}" if was and was.digest else ""
         what = f"cache {target} lacks {_results(len(lost))} of what was read, {size:.1f} MB{why}"
         return f"{what}: who reads it runs those steps again{before}"
 
     def _put_back(self, target: Reference, written: _Held, lost: tuple[Lost, ...]) -> bool:
         """Let a name stand for what it did before, where that has all that is wanted of it."""
-        before = next((held for held in self._read or () if _same_place(held.place, target)), None)
+        before = self._before(target)
         if before is None or not before.single or not self._tools.keeps_single():
             return False
         if len(lost_results((before.graph,), written.graph)) < len(lost) or not holds_all(before.graph, written.graph):
             return False
         self._tools.name((target,), (target.at(before.digest),), one=True)
         text = self._tools.raw(target) or ""
-        if f"sha256:{hashlib.sha256(text.encode()).hexdigest()}" != before.digest:
+        if _digest_of(text) != before.digest:
             return False
         self._way.say(f"{target}: it has all of this build already, and stays what it was")
         return True
+
+    def _before(self, target: Reference) -> _Held | None:
+        """Return what a name stood for when the caches were read, if it was one of them."""
+        return next((held for held in self._read or () if _same_place(held.place, target)), None)
 
     def _lost(self, written: _Held) -> tuple[Lost, ...]:
         if not written.graph.holes:
@@ -179,9 +183,7 @@ class _Writing:
     def _fetch(self) -> None:
         """Let the builder have all of what was read, and not only know of it."""
         target = target_of(self._plan, self._choices.until)
-        handed = {name for name, _ in self._choices.contexts} | {source.stage for source in self._choices.sources}
-        wanted = self._plan.closure(target)
-        stages = tuple(name for name in self._plan.names if name in wanted and name not in handed)
+        stages = tuple(name for name in self._plan.closure(target) if name not in self._choices.folders)
         with build_files(fetching(self._dockerfile, stages), self._choices) as folder:
             command = list(build_command(self._plan, self._choices, folder=folder, output="type=cacheonly"))
             command[command.index("--target") + 1] = FETCH
@@ -198,7 +200,7 @@ class _Writing:
             return word
         if text is None:
             return word
-        pinned = place.at(f"sha256:{hashlib.sha256(text.encode()).hexdigest()}")
+        pinned = place.at(_digest_of(text))
         found = re.sub(r"((?:^|,)ref=)[^,]*", rf"\g<1>{pinned}", word)
         self._pins[found] = str(place)
         return found
@@ -238,6 +240,10 @@ def _in_registry(word: str) -> Reference | None:
 
 def _same_place(one: Reference, other: Reference) -> bool:
     return (one.repository, one.tag or "latest") == (other.repository, other.tag or "latest")
+
+
+def _digest_of(text: str) -> str:
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
 def _digest(folder: Path) -> str:

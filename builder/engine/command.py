@@ -77,6 +77,11 @@ class Choices:
     """An empty folder in place of a temporary one: buildx's Kubernetes driver chooses a pod by the context's path."""
 
     @property
+    def folders(self) -> dict[str, Path]:
+        """Folders that stand for stages, by stage: a store's, and before them the caller's own."""
+        return {**dict(self.contexts), **{source.stage: source.folder for source in self.sources}}
+
+    @property
     def elsewhere(self) -> bool:
         """Whether the builder has other images and another cache than the engine."""
         return self.builder is not None and self.builder.elsewhere

@@ -139,7 +139,7 @@ def _contexts(choices: Choices) -> dict[str, str]:
     Raises:
         SourceError: when a user's folder cannot be read.
     """
-    return folder_words({**dict(choices.contexts), **{source.stage: source.folder for source in choices.sources}})
+    return folder_words(choices.folders)
 
 
 def folder_words(folders: Mapping[str, Path]) -> dict[str, str]:

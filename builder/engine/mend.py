@@ -41,8 +41,7 @@ def stands_on(plan: Plan, choices: Choices, failed: str) -> tuple[str, ...]:
     for stage in reversed(plan.stages):
         if stage.name in wanted:
             wanted.add(stage.base)
-    given = {*(name for name, _ in choices.contexts), *(source.stage for source in choices.sources)}
-    return tuple(name for name in plan.names if name in wanted and name not in given)
+    return tuple(name for name in plan.names if name in wanted and name not in choices.folders)
 
 
 def looked_at(choices: Choices, stage: str, tag: str, *, again: Collection[str] = ()) -> Choices:

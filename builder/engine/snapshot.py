@@ -199,11 +199,6 @@ def step_files(stages: Mapping[str, KeptStage]) -> Iterator[tuple[str, str]]:
                 yield parts[2], parts[3]
 
 
-def source_folders(choices: Choices) -> dict[str, Path]:
-    """Return the folders on this disk that stand for stages."""
-    return {**dict(choices.contexts), **{source.stage: source.folder for source in choices.sources}}
-
-
 def read_step_files(
     wanted: Iterable[tuple[str, str]], folders: Mapping[str, Path]
 ) -> dict[str, tuple[KeptFile, bytes]]:
@@ -237,7 +232,7 @@ def _decoded(path: Path) -> Snapshot | None:
 def _keep(record: BuildRecord, forecast: Forecast, plan: Plan, dockerfile: str, choices: Choices) -> None:
     folder = make_folder(build_folder(record.tag))
     stages = {name: stage for name, stage in stages_of(plan).items() if name in plan.closure(record.target)}
-    files = read_step_files(step_files(stages), source_folders(choices))
+    files = read_step_files(step_files(stages), choices.folders)
     snapshot = Snapshot(
         tag=record.tag,
         when=record.when,

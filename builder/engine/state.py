@@ -138,11 +138,10 @@ class BuildState:
 
         Forgotten is, too, what is known of the stage `without`: it will run once more.
         """
-        self._begun |= {digest for digest, step in self._steps.items() if step.ran and step.stage != without}
+        known = {digest: step for digest, step in self._steps.items() if not without or step.stage != without}
+        self._begun |= {digest for digest, step in known.items() if step.ran}
         self._steps = {
-            digest: step
-            for digest, step in self._steps.items()
-            if step.started and not step.active and not step.error and (not without or step.stage != without)
+            digest: step for digest, step in known.items() if step.started and not step.active and not step.error
         }
         self._settled = frozenset(self._steps)
         self.texts.clear()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from importlib.resources import files
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import msgspec
 
@@ -27,6 +27,7 @@ __all__ = [
 
 LABEL = "drivebuild.size"
 Totals = dict[str, tuple[int, int, int, int]]
+T = TypeVar("T")
 
 
 class Reply(Protocol):
@@ -175,12 +176,16 @@ def measure(
 
 
 def _count(identity: str, folders: Sequence[str], run: Run) -> list[Totals] | None:
-    script = (files("builder.footprint") / "inside/walk.py").read_bytes()
-    reply = run(count_command(identity, folders), script)
+    return _answer("walk.py", count_command(identity, folders), run, list[Totals])
+
+
+def _answer(script: str, command: tuple[str, ...], run: Run, form: type[T]) -> T | None:
+    """Return what a script says in an image, or None where it says nothing of that form."""
+    reply = run(command, (files("builder.footprint") / "inside" / script).read_bytes())
     if reply.code != 0:
         return None
     try:
-        return msgspec.json.decode(reply.text, type=list[Totals])
+        return msgspec.json.decode(reply.text, type=form)
     except msgspec.MsgspecError:
         return None
 
@@ -194,13 +199,8 @@ def find_layers(identity: str, folders: Sequence[str], paths: Sequence[str], run
         paths: absolute paths in the image.
         run: starts the container.
     """
-    script = (files("builder.footprint") / "inside/where.py").read_bytes()
-    reply = run(inside_command(identity, folders, *paths), script)
-    if reply.code != 0:
-        return {}
-    try:
-        found = msgspec.json.decode(reply.text, type=dict[str, tuple[int, ...]])
-    except msgspec.MsgspecError:
+    found = _answer("where.py", inside_command(identity, folders, *paths), run, dict[str, tuple[int, ...]])
+    if found is None:
         return {}
     return {path: tuple(n for n in found.get(path, ()) if 0 <= n < len(folders)) for path in paths}
 
@@ -215,13 +215,6 @@ def list_layers(identity: str, folders: Sequence[str], run: Run) -> tuple[tuple[
     """
     if not folders:
         return ()
-    script = (files("builder.footprint") / "inside/names.py").read_bytes()
-    reply = run(inside_command(identity, folders), script)
-    if reply.code != 0:
-        return ()
-    try:
-        found = msgspec.json.decode(reply.text, type=tuple[tuple[str, ...], ...])
-    except msgspec.MsgspecError:
-        return ()
+    found = _answer("names.py", inside_command(identity, folders), run, tuple[tuple[str, ...], ...])
     # An engine elsewhere may have other folders of these names: of an image without a file nothing is known.
-    return found if len(found) == len(folders) and any(found) else ()
+    return found if found and len(found) == len(folders) and any(found) else ()
